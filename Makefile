@@ -12,18 +12,18 @@ build: setup
 	node scripts/build.mjs
 	scripts/build-native.sh --no-tests
 
-# With the native tests, which `make test` runs.
+# Includes the native tests, which `make test` runs.
 native:
 	scripts/build-native.sh
 
-# The superset: both backends in one addon. Needs nvcc, or CUDACXX=/path/to/nvcc, and cuBLASLt: the toolkit's, pip's nvidia-cublas, or CUBLAS=DIR.
+# Both backends in one addon. Needs nvcc, or CUDACXX=/path/to/nvcc, and cuBLASLt: the toolkit's, pip's nvidia-cublas, or CUBLAS=DIR.
 cuda: setup
 	scripts/build-native.sh --cuda $(if $(CUBLAS),-DVPREF_CUBLAS=$(CUBLAS))
 
 test:
 	@scripts/test.sh
 
-# The native tests and the loader's fuzz under the sanitizers; ROUNDS=N goes on longer.
+# The native tests and the loader's fuzz under the sanitizers; ROUNDS=N: more rounds.
 sanitize: setup
 	scripts/sanitize.sh $(ROUNDS)
 
@@ -45,7 +45,7 @@ lint: setup
 	node --import tsx scripts/check-parameters.ts
 	scripts/format-native.sh --check
 
-# Puts vpref, its man pages and completions under $(PREFIX); vpref runs from this checkout. `npm pack` makes a package that does not need it.
+# Installs vpref, its man pages and completions below $(PREFIX); vpref runs from this checkout. `npm pack` makes a package without it.
 PREFIX ?= /usr/local
 install: build
 	npm install --global --prefix "$(PREFIX)" .

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// annotate against a local server: calls a second and what a call costs the client, memory over many rows with images,
-// and how much of a planted position bias the drawn order takes away. The server is a process of its own.
+// annotate against a local server in another process: calls per second, client cost per call, memory over many rows with images,
+// and the share of a planted position bias that the random order removes.
 //   node --expose-gc --import tsx bench/annotate.ts [--calls 5000] [--rows 100000] [--concurrency 64] [--out bench/results/annotate.ndjson]
 import { fork } from 'node:child_process';
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ const { values: flags } = parseArgs({
 const NUM_IMAGES = 200;
 const IMAGE_BYTES = 60_000;
 
-/** One answer for all, without looking at the question: the server is to cost as little as it can. */
+/** One fixed reply for all questions, so the server costs as little as possible. */
 function serveAtOnce(): void {
   const ratings = ['A', 'B', 'C', 'D'].map((label) => [
     label,
@@ -39,7 +39,7 @@ function serveAtOnce(): void {
   serve((_, reply) => reply(body));
 }
 
-/** A judge that knows the best answer nine times in ten, and adds a point to what stands first. */
+/** A judge that finds the best response nine times in ten, and adds a point to the first shown. */
 function serveBiased(): void {
   serve((request, reply) => {
     const prompt: string = JSON.parse(request.toString('utf8')).messages.at(-1).content;
@@ -108,7 +108,7 @@ async function* rows(count: number, images: string[]) {
   }
 }
 
-/** Bytes that look like JPEGs of 640x480 to whoever reads only the header. */
+/** Bytes with the header of a 640x480 JPEG. */
 function writeImages(folder: string): string[] {
   const header = Buffer.from('ffd8ffc0001108 01e0 0280 03'.replaceAll(' ', ''), 'hex');
   const random = randomStream(1, 'bench-images');
@@ -165,7 +165,7 @@ async function measureMemory(images: string[], baseUrl: string) {
   return { bench: 'annotate/memory', rows: count, image_bytes: IMAGE_BYTES, rss_mib_at_each_tenth: samples };
 }
 
-/** Mean grade by the response's place in the record, and how often the best of the four is graded above all others. */
+/** Mean grade by the response's position in the record, and how often the best of the four gets the highest grade. */
 async function measureBias(baseUrl: string) {
   const count = 1000;
   const measure = async (shuffle: boolean, runs: number) => {

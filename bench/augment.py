@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageFilter
 
 register_fake = torch.library.register_fake
-# A torchvision whose compiled part does not fit this torch still has all its PIL transforms.
+# The PIL transforms also work if torchvision's compiled part does not match this torch.
 torch.library.register_fake = lambda *names, **options: lambda function: function
 import torchvision.transforms as T  # noqa: E402
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records a second of `augment` without image files, then images a second on 640x480 JPEGs, decode to PNG on disk, on all cores. With --python PYTHON the same by torchvision and
+// Records per second of `augment` without image files, then images per second on 640x480 JPEGs, decode to PNG on disk, on all cores. With --python PYTHON the same with torchvision and
 // Pillow (bench/augment.py) in the same run, at Pillow's default PNG level and at its fastest.
 //   node --import tsx bench/augment.ts [--images 200] [--rounds 3] [--python PYTHON] [--out bench/results/augment.ndjson] [--only recipes]
 import { execFileSync } from 'node:child_process';
@@ -13,7 +13,7 @@ import { augment } from '../src/stages/augment/index.ts';
 import { parseViewSpecs } from '../src/stages/augment/view-spec.ts';
 import { writePhoto } from './support/photo.ts';
 
-/** cpu_ms_per_image says what a busy machine does not: cores * 1000 / cpu_ms_per_image images a second when it is idle. */
+/** cpu_ms_per_image is meaningful on a busy machine too: an idle one makes cores * 1000 / cpu_ms_per_image images per second. */
 interface Result {
   images_per_second: number;
   cpu_ms_per_image: number;
@@ -65,7 +65,7 @@ async function ours(recipe: string): Promise<Result> {
   };
 }
 
-/** Records a second of `augment` without files: operations drawn from the headers. */
+/** Records per second of `augment` without files: operations drawn from the headers. */
 async function recipesOnly(recipe: string): Promise<{ records_per_second: number; cpu_us_per_record: number }> {
   const names = readdirSync(source).sort();
   const numRecords = numImages * 50;

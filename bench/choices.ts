@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where preferences come from (examples/make/choices.mk), over several seeds: choices.ts DIR..., the folders of runs with SEED=0 1 2 ... in this order.
-// Writes bench/results/choices.ndjson, one row a seed, run and metric with the 95 % interval by picture, and a row over the seeds; prints a table.
+// Writes bench/results/choices.ndjson, one row per seed, run and metric with the 95 % interval by image, and a row over the seeds; prints a table.
 import { join } from 'node:path';
 import { figuresOf, readRows, writeTable } from './support/seeds.ts';
 

@@ -24,7 +24,7 @@ const record = (id: string, prompt: string, text: string) => ({
   sampling: { model: 'sha256:0000', temperature: 0, template: 'vicuna_v1', image_mode: 'pad', dtype: 'bf16' },
 });
 
-// The official file holds the 5,009 video questions too.
+// The official file also has the 5,009 video questions.
 const questions = range(19_242).map((n) => ({
   answer: 'ABCD'[draw.nextInt(4)],
   ...Object.fromEntries([...'abcd'].map((letter) => [`choice_${letter}`, `A long enough option ${letter} of ${n}`])),

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the CUDA engine with CMake alone, tests it on the GPU, measures it beside transformers + peft, and prints a short table.
-#   bench/gpu.sh [PHASE...]     phases: build ops device sanitizer racecheck rates engine train large baseline; all of them when none is named
+# Builds the CUDA engine with CMake alone, tests it on the GPU, compares it with transformers + peft, and prints a short table.
+#   bench/gpu.sh [PHASE...]     phases: build ops device sanitizer racecheck rates engine train large baseline; default: all
 # For a machine with CMake, nvcc, g++ and Python with torch and transformers (the baseline) but without Node and network. Ends within LIMIT seconds (570):
-# every phase has its own limit, one that fails or runs over does not take the others with it, and BASELINE seconds (130) are kept for the baseline.
-# Rows and logs go to $OUT (or build/gpu). GoogleTest comes as installed, else from its sources in .gtest or /usr/src/googletest; Python packages that
-# the machine lacks (peft) as wheels in .whl. SHAPE and LARGER (7b, 13b) name the models. Device settings are left as they are.
+# every phase has its own limit, a phase that fails or times out does not stop the others, and BASELINE seconds (130) are reserved for the baseline.
+# Rows and logs go to $OUT (or build/gpu). GoogleTest: the installed one, else its sources in .gtest or /usr/src/googletest; Python packages that
+# the machine lacks (peft) as wheels in .whl. SHAPE and LARGER (7b, 13b) name the models. Device settings are not changed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-build/gpu} limit=${LIMIT:-570} build=${BUILD:-build/native/gpu} shape=${SHAPE:-7b} larger=${LARGER:-13b}
@@ -35,7 +35,7 @@ phase() {
   fi
   timeout -k 5 "$seconds" "$@" >"$out/.$name" 2>&1
   rc=$?
-  # Tests that all were skipped prove nothing.
+  # Fail if all tests were skipped.
   if [ $rc -eq 0 ] && grep -qF '[  PASSED  ] 0 tests' "$out/.$name"; then rc=77 note="nothing was run"; fi
   [ $rc -ne 124 ] && [ $rc -ne 137 ] || note="ended after $seconds s; $note"
   { echo "== $name (from $begin s, at most $seconds s): $*" && cat "$out/.$name"; } >>"$log"
@@ -62,7 +62,7 @@ build_all() {
   cmake -S native -B "$build" "${generator[@]}" "${gtest[@]}" -DVPREF_CUDA=ON -DVPREF_MPI=OFF -DVPREF_BENCH=ON -DVPREF_TESTS=$tests ${arch:+-DCMAKE_CUDA_ARCHITECTURES=$arch-real} || return
   local targets=(bench_engine bench_train ops_bench)
   [ $tests = OFF ] || targets=(ops_tests device_tests "${targets[@]}")
-  # What does not compile takes only its own program with it.
+  # A compile error affects only its own program.
   cmake --build "$build" --parallel "$cores" --target "${targets[@]}" -- $go_on && [ $tests = ON ]
 }
 export -f build_all
@@ -86,7 +86,7 @@ for at in compute-sanitizer /usr/local/cuda/bin/compute-sanitizer /usr/local/cud
   if [ -z "$sanitizer" ]; then sanitizer=$(command -v "$at"); fi
 done
 
-# Correctness needs no quiet machine: these run together.
+# Correctness tests need no idle machine, so these run concurrently.
 tests() {
   phase ops 80 "op table on device cuda" "$build/ops_tests" --gtest_filter='*cuda*' --gtest_brief=1 &
   phase device 80 "whole model against the CPU and the goldens" "$build/device_tests" --gtest_brief=1 &
@@ -111,7 +111,7 @@ if [[ $wanted == *" baseline "* ]]; then
   for wheel in .whl/*.whl; do
     if [ -f "$wheel" ]; then "$python" -m zipfile -e "$wheel" "$scratch/site" >>"$log" 2>&1; fi
   done
-  # Half a minute for imports and the model; rounds are started only within the rest.
+  # Half a minute for imports and the model; rounds start only within the remaining time.
   phase baseline 170 "transformers + peft" env PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 PYTHONPATH="$scratch/site${PYTHONPATH:+:$PYTHONPATH}" \
     "$python" bench/gpu_baseline.py --shape "$shape" --seconds $(($(left) - 45 < 120 ? $(left) - 45 : 120))
 fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers + peft on a GPU at the shapes of bench_engine and bench_train: one NDJSON row a task, printed as soon as it is known.
+"""transformers + peft on a GPU at the shapes of bench_engine and bench_train: one NDJSON row per task, printed when it is done.
 
    python bench/gpu_baseline.py [--shape 7b|13b|157m] [--device cuda] [--tasks prefill1,prefill,decode1,decode64,dpo] [--seconds N]
 
@@ -67,11 +67,19 @@ class Bench:
         return self.torch.randn(count, 3, side, side, device=self.device, dtype=self.torch.bfloat16)
 
     def generate(self, batch, tokens):
+        """Seconds of the whole, and of what follows the first token of every answer."""
         ids = self.ids(range(batch))
+        first = []
+
+        def note(ids, scores, **_):
+            first.append(self.now()) if not first else None
+            return self.torch.zeros(len(ids), dtype=self.torch.bool, device=ids.device)
+
         begin = self.now()
         self.model.generate(input_ids=ids, attention_mask=self.torch.ones_like(ids), pixel_values=self.pixels(batch), do_sample=False, min_new_tokens=tokens,
-                            max_new_tokens=tokens, pad_token_id=0)
-        return self.now() - begin
+                            max_new_tokens=tokens, pad_token_id=0, stopping_criteria=[note])
+        end = self.now()
+        return end - begin, end - first[0]
 
     def best(self, run, rounds=3):
         run()
@@ -81,12 +89,11 @@ class Bench:
         return min(times)
 
     def prefill(self, batches):
-        """Seconds of a prompt, at the best of these batch sizes."""
-        return {"seconds": min(self.best(lambda: self.generate(b, 1)) / b for b in batches)}
+        """Seconds per prompt, at the best of these batch sizes."""
+        return {"seconds": min(self.best(lambda: self.generate(b, 1)[0]) / b for b in batches)}
 
     def decode(self, batch, tokens=24):
-        part, whole = self.best(lambda: self.generate(batch, 1), 2), self.best(lambda: self.generate(batch, tokens), 2)
-        return {"seconds": (whole - part) / (tokens - 1)}
+        return {"seconds": self.best(lambda: self.generate(batch, tokens)[1], 2) / (tokens - 1), "timed": "from the first token on"}
 
     def dpo(self, rank, pairs):
         import torch
@@ -158,7 +165,7 @@ def main():
             else:
                 with bench.torch.inference_mode():
                     result = bench.prefill((1,) if task == "prefill1" else (1, 8, 16)) if task.startswith("prefill") else bench.decode(int(task.removeprefix("decode")))
-        except Exception as error:  # the next task may still run
+        except Exception as error:  # continue with the next task
             result = {"error": f"{type(error).__name__}: {error}"[:300]}
         print(json.dumps({"engine": "transformers", "task": task, "shape": args.shape, "device": args.device, "dtype": "bf16", **result, "gpu_mebibytes": bench.memory(), **versions}), flush=True)
 

@@ -58,7 +58,7 @@ def main():
 
 
 def seva(ours, shape, prompts=16000, answer=60, batch=64):
-    """SeVa's run from the measured rates: an answer each to the picture and to the noisy one, then one epoch with the reference pass, on one card."""
+    """Estimates SeVa's run from the measured rates: a response each to the image and to the noisy one, then one epoch with the reference pass, on one card."""
     prefill, decode, dpo = (ours.get((shape, task)) for task in ("prefill", "decode64", "dpo"))
     sample = 2 * prompts * (prefill + answer * decode / batch) / 60 if prefill and decode else None
     train = prompts * dpo / 60 if dpo else None

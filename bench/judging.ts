@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Judging by probabilities on the demo model: how well P(yes) tells what is in a picture, beside the model's own text answers, and claims a second
-// of questions that share what they begin with, in turns with prompts that do not: at the demo's 64 image tokens, and at the 576 of LLaVA-1.5.
+// Judging by probabilities on the demo model: how well P(yes) predicts what is in an image, compared with the model's text answers; and claims per second
+// of questions with a shared prefix, alternating with prompts without one: at the demo's 64 image tokens, and at LLaVA-1.5's 576.
 //   node --import tsx bench/judging.ts [--images 40] [--claims 10] [--repeats 3] [--only auc|claims]
 import { setMaxListeners } from 'node:events';
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -68,7 +68,7 @@ async function aucOf(name: string, items: (Asked & { isTrue: boolean; said?: boo
     n: items.length,
     true: items.filter(({ isTrue }) => isTrue).length,
     auc: Number(auc(scored).toFixed(4)),
-    // A text says yes or no: one point of the curve.
+    // A text answer is yes or no: one point of the curve.
     ...(said.length > 0 && { text_auc: Number(auc(said).toFixed(4)) }),
     accuracy: Number((scored.filter(({ score, isTrue }) => score >= 0.5 === isTrue).length / scored.length).toFixed(4)),
     mean_mass: Number((masses.reduce((sum, mass) => sum + mass, 0) / masses.length).toFixed(4)),
@@ -87,7 +87,7 @@ for (const split of doesAuc ? ['random', 'popular', 'adversarial'] : []) {
   await aucOf(`pope, ${split}`, items);
 }
 
-// The claims of the model's own captions are the objects that it names: they are what it believed when it wrote them.
+// The claims of the model's own captions are the objects that it names, so it believed them when it wrote them.
 const { groups, plural } = JSON.parse(readFileSync(join(data, 'classes.json'), 'utf8'));
 const names: string[] = Object.values<string[]>(groups).flat();
 const article = (name: string) => (/^[aeiou]/.test(name) ? `an ${name}` : `a ${name}`);
@@ -103,7 +103,7 @@ const claims = scenes.flatMap(({ question_id, image, objects }) =>
 );
 if (doesAuc) await aucOf('claims of its own captions', claims);
 
-// --- claims a second ----------------------------------------------------------------------------------------------------------------
+// --- claims per second --------------------------------------------------------------------------------------------------------------
 
 const numClaims = Number(flags.claims);
 const images: string[] = scenes.slice(0, Number(flags.images)).map(({ image }) => image);
@@ -118,7 +118,7 @@ async function inFlight(questions: Asked[], most: number): Promise<void> {
     }),
   );
 }
-/** First all first claims, then all second ones: what is in the engine together begins with different pictures. */
+/** First all first claims, then all second ones: concurrent requests then begin with different images. */
 const apart = Array.from({ length: numClaims }, (_, k) => grouped.map((questions) => questions[k]!)).flat();
 const ways: Record<string, () => Promise<void>> = {
   'claims of an answer together, 64 in flight': () => inFlight(grouped.flat(), 64),
@@ -144,14 +144,14 @@ async function claimsASecond(of: string, numTokens: number): Promise<void> {
       ...{ name, model: of, image_tokens: numTokens, claims_per_answer: numClaims, claims: apart.length },
       claims_per_second: Math.round((1000 * apart.length) / ms),
       times_slower: Number((ms / first!).toFixed(2)),
-      // What else a shared machine does is in the wall time alone.
+      // Other load on a shared machine affects only the wall time.
       cpu_ms_per_claim: Number((busy.get(name)! / apart.length).toFixed(2)),
       times_the_cpu: Number((busy.get(name)! / leastBusy!).toFixed(2)),
     });
   await model.close();
 }
 
-/** The demo's weights with pictures of 384 pixels, 24 x 24 patches: what is computed is as in the demo, but for the number of image tokens. */
+/** The demo's weights with images of 384 pixels, 24 x 24 patches: only the number of image tokens differs from the demo. */
 function withLargePictures(): string {
   const folder = mkdtempSync(join(tmpdir(), 'vpref-judging-'));
   for (const file of readdirSync(DEMO)) copyFileSync(join(DEMO, file), join(folder, file));

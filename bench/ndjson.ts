@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// 200,000 records of about 700 bytes through data stages, jq and Miller in turns (target: 1.5 times jq), the `ndjson`
-// package against our own splitter, and peak memory from 1e4 to 1e6 records (target: flat).
+// 200,000 records of about 700 bytes through data stages, jq and Miller, alternating (target: 1.5 times jq), the `ndjson`
+// package against our splitter, and peak memory from 1e4 to 1e6 records (target: flat).
 
 import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

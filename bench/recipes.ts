@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `sample` on views that are recipes, whose pixels the image loader makes, beside the same views as files: as commands, in turns. The answers must be the same bytes.
+// `sample` on views that are recipes, applied by the image loader, and on the same views as files: as commands, alternating. The responses must be equal, byte for byte.
 //   node --import tsx bench/recipes.ts [--images 60] [--repeats 3] [--model fixtures/demo/tiny-llava]      after make build
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -32,9 +32,9 @@ _vpref() {
         --dtype) COMPREPLY=($(compgen -W 'auto f32 bf16' -- "$cur")); return ;;
         --image-mode) COMPREPLY=($(compgen -W 'auto pad crop native tiles' -- "$cur")); return ;;
         --progress) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return ;;
-        --adapter|--image|--lora-r|--max-pixels|--min-pixels|--model|-o|--output|--prompt-tokens|--response-tokens) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --adapter|--image|--lora-r|--max-pixels|--memory-limit|--min-pixels|--model|-o|--output|--prompt-tokens|--response-tokens) COMPREPLY=($(compgen -f -- "$cur")); return ;;
       esac
-      words='--adapter --device --dtype --image --image-mode --lora-r --max-pixels --min-pixels --model -o --output --progress --prompt-tokens -q --quiet --response-tokens --help'
+      words='--adapter --device --dtype --headers-only --image --image-mode --lora-r --max-pixels --memory-limit --min-pixels --model -o --output --progress --prompt-tokens -q --quiet --response-tokens --help'
       ;;
     eval)
       case $prev in

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// One question asked of every picture of a label file: caption-prompts.mjs LABELS.jsonl IMAGE_DIR QUESTION > prompts.ndjson
+// One question for every image of a label file: caption-prompts.mjs LABELS.jsonl IMAGE_DIR QUESTION > prompts.ndjson
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// Two sources out of the demo's dialogues, as LLaVA's data has many: demo-sources.mjs DEMO OUT writes OUT/data.json and OUT/images/{captions,objects}.
-// Of four questions per picture the first two ask for captions, the others for its objects.
+// Splits the demo's dialogues into two sources, like LLaVA's data: demo-sources.mjs DEMO OUT writes OUT/data.json and OUT/images/{captions,objects}.
+// Of four questions per image the first two ask for captions, the others for objects.
 import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The two papers' loops on the bundled tiny model: SeVa without any label, and preferences from a judge (here the ground truth).
-# Prints every command as you would type it. After an interruption, run it again: it resumes.
-#   OUT=DIR where everything goes (demo-out)    SEED=N of the noise, the draws and the training (0)
-#   JUDGED=N questions of the judged run, of 1200 (600, for the time it takes)
+# Both papers' pipelines on the bundled tiny model: SeVa without labels, and preferences from a judge (here the ground truth).
+# Prints every command. After an interruption, rerun it: it resumes.
+#   OUT=DIR for all files (demo-out)    SEED=N of noise, sampling and training (0)
+#   JUDGED=N questions of the judged run, of 1200 (600, to save time)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-demo-out} SEED=${SEED:-0} JUDGED=${JUDGED:-600}
@@ -15,7 +15,7 @@ bold= plain= dim=
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' plain=$'\e[0m' dim=$'\e[2m'; fi
 title() { echo; echo "${bold}$*${plain}"; }
 
-# make FILE COMMAND...: runs the command, with its output in FILE, unless FILE is there from an earlier start.
+# make FILE COMMAND...: runs the command with its output in FILE, unless FILE exists from an earlier start.
 make() {
   local file=$OUT/$1 shown= word
   shift
@@ -27,19 +27,19 @@ make() {
   "$@" -o "$file" --resume
 }
 
-# train DIR PAIRS FLAGS...: metrics go to DIR.metrics.ndjson, what the run cost to DIR.summary.ndjson.
+# train DIR PAIRS FLAGS...: metrics go to DIR.metrics.ndjson, the cost of the run to DIR.summary.ndjson.
 train() {
   local dir=$OUT/$1 pairs=$OUT/$2
   shift 2
   echo "  \$ vpref train $pairs --model $MODEL -o $dir $* --summary $dir.summary.ndjson > $dir.metrics.ndjson"
   if [ -e "$dir/adapter_model.safetensors" ]; then echo "    ${dim}(done before)${plain}"; return; fi
-  # A resumed run writes the rows it still has to do, behind those it has done.
+  # A resumed run appends its remaining rows.
   local resume=()
   if compgen -G "$dir/checkpoint-*[0-9]" >/dev/null; then resume=(--resume); else : >"$dir.metrics.ndjson"; fi
   vpref train "$pairs" --model $MODEL -o "$dir" --seed "$SEED" --save-every 20 --summary "$dir.summary.ndjson" "$@" "${resume[@]}" >>"$dir.metrics.ndjson"
 }
 
-# answers NAME [ADAPTER]: greedy answers to the held-out questions, and their scores.
+# answers NAME [ADAPTER]: greedy responses to the held-out questions, and their scores.
 answers() {
   local name=$1 adapter=()
   if [ $# -gt 1 ]; then adapter=(--adapter "$OUT/$2"); fi
@@ -69,7 +69,7 @@ make views.ndjson vpref augment --op diffusion:step=500 --seed "$SEED" "$OUT/pro
 make sampled.ndjson vpref sample --model $MODEL --views all --max-new-tokens 64 "$OUT/views.ndjson"
 make pairs.ndjson vpref pair --rule seva --summary "$OUT/pairs.summary.ndjson" "$OUT/sampled.ndjson"
 make pairs.ref.ndjson vpref precompute-ref --model $MODEL "$OUT/pairs.ndjson"
-# Pairs of pictures that are not trained on, made in the same way: their curves say whether what is learnt holds for them.
+# Held-out pairs of other images, made in the same way: their curves show whether training generalises.
 make heldout.views.ndjson vpref augment --op diffusion:step=500 --seed "$SEED" "$OUT/test.short.ndjson"
 make heldout.sampled.ndjson vpref sample --model $MODEL --views all --max-new-tokens 64 "$OUT/heldout.views.ndjson"
 make heldout.ndjson vpref pair --rule seva "$OUT/heldout.sampled.ndjson"

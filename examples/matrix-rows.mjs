@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
 // Score rows of a matrix with the parameters of their cells, for vpref report --by and vpref eval published:
-//   matrix-rows.mjs DIR CELL NAME=VALUE... CELL NAME=VALUE... reads DIR/CELL.scores.ndjson, and DIR/CELL.summary.ndjson (train --summary) for what it cost.
+//   matrix-rows.mjs DIR CELL NAME=VALUE... CELL NAME=VALUE... reads DIR/CELL.scores.ndjson, and DIR/CELL.summary.ndjson (train --summary) for its cost.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 

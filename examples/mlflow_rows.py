@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metric rows of `vpref train` on stdin to MLflow, as they come:
+"""Metric rows of `vpref train` on stdin to MLflow, row by row:
 
     vpref train pairs.ndjson --model llava -o runs/a | tee runs/a.metrics.ndjson | python3 examples/mlflow_rows.py EXPERIMENT a
 
@@ -16,9 +16,9 @@ with mlflow.start_run(run_name=name):
     for line in sys.stdin:
         row = json.loads(line)
         step = row.pop("step")
-        if "stop_reason" in row:  # the last row: which state was the best, and why the run ended
+        if "stop_reason" in row:  # the last row: the best state, and why the run ended
             mlflow.set_tags(row)
         elif "warning" in row:
             mlflow.set_tag(f"warnings/{row['warning']}", f"step {step}: {row['message']}")
-        else:  # a step, or held-out records (eval/...) in the state after it
+        else:  # a step, or held-out records (eval/...) after it
             mlflow.log_metrics(row, step=step)

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// Splits answers about the demo's pictures into claims: one for each kind of object that an answer names, as "a dog" or "an apple".
+// Splits responses about the demo's images into claims: one per kind of object that a response names, such as "a dog" or "an apple".
 //   vpref annotate --guide examples/demo-claims.md --claims 'exec:node examples/object-claims.mjs CLASSES.json' ...
-// An answer to a yes-no question names what was asked about, so no claim is read out of it.
+// An answer to a yes-no question repeats the object of the question, so it gives no claim.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 

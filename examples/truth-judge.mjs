@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// A judge that knows the truth about the demo's scenes, for `vpref annotate --judge 'exec:node examples/truth-judge.mjs DATA'`.
-// DATA holds annotations.jsonl (what is in each scene) and ../classes.json. It grades as a careful person would: named objects
-// against what is there, yes or no against the truth, unfinished or repeating answers lower.
+// A judge with the truth about the demo's scenes, for `vpref annotate --judge 'exec:node examples/truth-judge.mjs DATA'`.
+// DATA holds annotations.jsonl (the objects of each scene) and ../classes.json. It compares named objects with present ones,
+// and yes or no with the truth, and gives unfinished or repetitive responses lower grades.
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -24,7 +24,7 @@ const forms = [...classOf.keys()].sort((a, b) => b.length - a.length);
 const objects = new RegExp(`\\b(${forms.join('|')})\\b`, 'g');
 const mentions = (text) => [...text.matchAll(objects)].map(([form]) => classOf.get(form));
 
-/** Share of right things in an answer, 0..1. */
+/** Share of correct content in a response, 0..1. */
 function truth(scene, question, text) {
   const named = [...new Set(mentions(text))];
   const there = Object.keys(scene.counts);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metric rows of `vpref train` on stdin to Weights & Biases, as they come:
+"""Metric rows of `vpref train` on stdin to Weights & Biases, row by row:
 
     vpref train pairs.ndjson --model llava -o runs/a | tee runs/a.metrics.ndjson | python3 examples/wandb_rows.py PROJECT a
 
@@ -15,10 +15,10 @@ run = wandb.init(project=project, id=name, name=name, resume="allow")
 for line in sys.stdin:
     row = json.loads(line)
     step = row.pop("step")
-    if "stop_reason" in row:  # the last row: which state was the best, and why the run ended
+    if "stop_reason" in row:  # the last row: the best state, and why the run ended
         run.summary.update(row)
     elif "warning" in row:
         run.summary[f"warnings/{row['warning']}"] = f"step {step}: {row['message']}"
-    else:  # a step, or held-out records (eval/...) in the state after it
+    else:  # a step, or held-out records (eval/...) after it
         run.log(row, step=step)
 run.finish()

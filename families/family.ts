@@ -1,49 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a model family is on this side: how an image becomes the crops that its tower takes, and how it stands in the prompt. The other half is family.h.
+// The TypeScript half of a model family: crops of an image for the vision tower, and the image's tokens in the prompt. The C++ half is family.h.
 import type { Image } from '../src/pixels/image.ts';
 
-/** pad: mean-colour square; crop: cut from the middle; native: the picture's own shape; tiles: the picture in parts. */
+/** pad: mean-colour square; crop: center crop; native: the image's own shape; tiles: the image in tiles. */
 export const IMAGE_MODES = ['pad', 'crop', 'native', 'tiles'] as const;
 export type ImageMode = (typeof IMAGE_MODES)[number];
 
-/** A family of checkpoints. One without `vision` takes text alone. */
+/** A family of checkpoints. A family without `vision` is text-only. */
 export interface Family {
-  /** What config.json's model_type says; the first names the family. */
+  /** Values of config.json's model_type; the first is the family's name. */
   readonly modelTypes: readonly [string, ...string[]];
   readonly vision?: VisionFamily;
 }
 
-/** The image side of a family. A plan is data, which worker threads get as a copy. */
+/** The image side of a family. A plan is plain data, copied to worker threads. */
 export interface VisionFamily<Plan extends ImagePlan = ImagePlan> {
-  /** The token that a row of the image is among the ids. */
+  /** The token of an image position in the ids. */
   readonly imageToken: string;
-  /** The token of a frame of video, where the family's vocabulary has one: a text with it is refused. */
+  /** The video token, if the vocabulary has one: texts with it are refused. */
   readonly videoToken?: string;
-  /** What stands for an image in the text that a template makes; one image token is in it. */
+  /** Text of an image in a rendered prompt; it contains one image token. */
   readonly imageMark: string;
-  /** The training wrote images on lines of their own: a line break beside an image in a text is the template's, not the text's. */
+  /** Training data has images on separate lines, so a line break beside an image belongs to the template, not to the text. */
   readonly imagesOnOwnLine: boolean;
-  /** The first is how the family was trained. */
+  /** The first is the mode of the family's training. */
   readonly imageModes: readonly [ImageMode, ...ImageMode[]];
-  /** What is said of the first mode where nobody asked for one. */
+  /** Note about the first mode, printed if the user chose none. */
   readonly modeNote?: string;
-  /** Every picture gives the same crops and rows, whatever its size. */
+  /** Whether every image gives the same crops and tokens. */
   readonly hasOneSize?: true;
-  /** Whether an image's size is bounded by a number of pixels that a user may choose. */
+  /** Whether the user may limit an image's number of pixels. */
   readonly hasPixelLimits: boolean;
   /** The checkpoint's own plan in the first mode. Throws RunError{"config"} naming an unsupported setting. */
   readPlan(files: CheckpointFiles): Plan;
   /** The plan in another mode or with other limits. */
   choosePlan(plan: Plan, choice: ImageChoice): Plan;
-  /** Sizes of the crops that an image of this size gives. Throws PixelError for a shape that the family does not take. */
+  /** Sizes of the crops of an image of this size. Throws PixelError for a shape that the family refuses. */
   cropSizes(size: Size, plan: Plan): Size[];
   /** The crops, 8-bit. Throws PixelError as cropSizes does. */
   crops(image: Image, plan: Plan): Image[];
-  /** What stands in a prompt in the place of an image's one token: text with one image token for each run of rows. */
+  /** Text that replaces an image's token in a prompt, with one image token per run of image positions. */
   expansion(size: Size, plan: Plan): string;
-  /** Sizes and limits, for people. */
+  /** Sizes and limits, as text for users. */
   describe(plan: Plan): string;
-  /** What `ref.inputs` has of the plan; default: all of it. */
+  /** The part of the plan in `ref.inputs`; default: all of it. */
   identity?(plan: Plan): object;
 }
 
@@ -55,7 +55,7 @@ export interface Size {
 export interface ImagePlan {
   readonly mode: ImageMode;
   readonly normalisation: Normalisation;
-  /** Bounds of height x width after resizing, where the family has them. */
+  /** Bounds of height x width after resizing, if the family has them. */
   readonly maxPixels?: number;
   readonly minPixels?: number;
 }
@@ -75,14 +75,14 @@ export interface Normalisation {
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** What stands in a checkpoint's files about images. */
+/** Image settings in a checkpoint's files. */
 export interface CheckpointFiles {
-  /** For messages. */
+  /** The directory, for messages. */
   dir: string;
   /** config.json */
   config: JsonObject;
-  /** processor_config.json, as far as it is there. */
+  /** processor_config.json, or {}. */
   processor: JsonObject;
-  /** The image processor's settings: in processor_config.json (transformers 5), or preprocessor_config.json; undefined where neither has any. */
+  /** The image processor's settings: in processor_config.json (transformers 5), or preprocessor_config.json; undefined if neither has any. */
   imageProcessor: JsonObject | undefined;
 }

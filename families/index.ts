@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The families, one line each.
+// The table of families.
 import { RunError } from '../src/records/error.ts';
 import type { Family, JsonObject } from './family.ts';
 import { llama } from './llama/llama.ts';
@@ -27,7 +27,7 @@ export const FAMILIES: readonly Family[] = [
   qwen3Vl,
 ];
 
-/** The family that config.json names. Throws RunError{"config"} for one that we do not have, with the nearest and what else helps. */
+/** The family that config.json names. Throws RunError{"config"} for an unsupported one, with the nearest family and advice. */
 export function familyOf(config: JsonObject, where: string): Family {
   const type = config.model_type;
   const found = FAMILIES.find(({ modelTypes }) => (modelTypes as readonly unknown[]).includes(type));

@@ -7,7 +7,7 @@ import type { CheckpointFiles, JsonObject, Normalisation } from './family.ts';
 /** Pillow's numbers. */
 const RESAMPLE: readonly ResizeFilter[] = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
 
-/** Flags that every processor has: a resized RGB image, then normalised. */
+/** Flags common to all processors: convert to RGB, resize, rescale, normalise. */
 const COMMON_FLAGS = ['do_resize', 'do_convert_rgb', 'do_rescale', 'do_normalize'];
 
 export class ProcessorSettings {
@@ -26,7 +26,7 @@ export class ProcessorSettings {
     );
   }
 
-  /** null is as good as not there. */
+  /** null counts as absent. */
   raw(key: string): unknown {
     return this.#values[key] ?? undefined;
   }
@@ -47,7 +47,7 @@ export class ProcessorSettings {
     return value === undefined ? otherwise : (RESAMPLE[value as number] ?? this.fail('resample', '0..5'));
   }
 
-  /** The part of an object setting that is an object itself. */
+  /** The nested object of an object setting. */
   object(key: string): ProcessorSettings {
     const value = this.raw(key) ?? {};
     if (typeof value !== 'object' || Array.isArray(value)) this.fail(key, 'an object');
@@ -59,7 +59,7 @@ export class ProcessorSettings {
     return Object.keys(this.#values).filter((key) => this.raw(key) !== undefined);
   }
 
-  /** Throws unless each do_* flag is a common one or among `others`: one that we do not know and that is on changes the pixels. */
+  /** Throws unless each enabled do_* flag is a common one or in `others`, because an unknown one would change the pixels. */
   checkFlags(others: readonly string[]): void {
     for (const key of ['do_resize', 'do_convert_rgb']) if (!this.boolean(key, true)) this.fail(key, 'true');
     const known = [...COMMON_FLAGS, ...others];
@@ -78,7 +78,7 @@ export class ProcessorSettings {
     };
   }
 
-  /** A number per channel. */
+  /** One number per channel. */
   three(key: string, otherwise: Normalisation['mean']): Normalisation['mean'] {
     const value = this.raw(key) ?? otherwise;
     const isThree = Array.isArray(value) && value.length === 3 && value.every((one) => Number.isFinite(one));
@@ -86,7 +86,7 @@ export class ProcessorSettings {
   }
 }
 
-/** The settings of the checkpoint's image processor, once its class is one of `types`. */
+/** The settings of the checkpoint's image processor. Throws unless its class is in `types`. */
 export function imageProcessor(files: CheckpointFiles, types: RegExp, example: string): ProcessorSettings {
   const { dir, imageProcessor: values } = files;
   if (values === undefined)
@@ -111,7 +111,7 @@ export function processorConfig({ dir, processor }: CheckpointFiles): ProcessorS
   return new ProcessorSettings(`${dir}/processor_config.json`, processor);
 }
 
-/** Throws unless a setting, where it is there, says what the model's configuration says. */
+/** Throws if a setting is present and differs from the model's config. */
 export function demandEqual(settings: ProcessorSettings, key: string, value: number | string, source: string): void {
   const given = settings.raw(key);
   if (given !== undefined && given !== value) settings.fail(key, `${JSON.stringify(value)} as ${source} says`);

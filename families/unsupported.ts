@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoints that people have and that no family here reads, with the nearest that one does.
+// Common unsupported checkpoints, with the nearest supported family.
 
 /** model_type -> the nearest family. */
 const NEAREST: readonly [RegExp, string][] = [
@@ -22,7 +22,7 @@ const NEAREST: readonly [RegExp, string][] = [
   [/^(gemma|phi|glm|olmo|llama4|deepseek|granite|cohere|gpt|falcon|smollm)/, 'llama, qwen2, qwen3, mistral'],
 ];
 
-/** What helps somebody whose checkpoint says this model_type. */
+/** Advice for a checkpoint of this model_type. */
 export function adviceFor(modelType: string): string {
   const nearest = NEAREST.find(([pattern]) => pattern.test(modelType))?.[1];
   const near = nearest === undefined ? '' : `; the nearest is ${nearest}`;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of METHODS.md under "Benchmarks", from what each folder of src/benchmarks says of itself.
+// Writes the table of METHODS.md under "Benchmarks", from the objects of src/benchmarks.
 import { readFileSync } from 'node:fs';
 import { benchmarks } from '../src/benchmarks/by-name.ts';
 import { emit } from './manifest.ts';

@@ -4,7 +4,7 @@
 #   [--build-dir DIR] [--node-modules DIR] [-DNAME=VALUE...]
 # The addon goes to DIR/vpref_cpu.node (vpref_cuda.node with --cuda), DIR being build/native unless given. Objects are kept in one folder per
 # machine kind (architecture, SIMD level, C library, options), so nodes of a cluster that share a checkout do not
-# rebuild each other's; a lock lets one build at a time run.
+# rebuild each other's; a lock allows only one concurrent build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
-// src/ -> dist/: one bundle per command with shared chunks, and oclif's manifest of them. Bundling takes the start of `pair`
-// from 2,300 file system calls to 170, which is what users of network file systems feel.
+// src/ -> dist/: one bundle per command with shared chunks, and oclif's manifest of them. Bundling reduces the file system calls at the start of `pair`
+// from 2,300 to 170, which matters on network file systems.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -22,8 +22,8 @@ const list = (folder) => {
 };
 
 const { dependencies, version } = JSON.parse(readFileSync('package.json', 'utf8'));
-// oclif is part of every start, and sharp of every pixel thread's, in each of which it would open 80 files. The rest is loaded from node_modules where
-// it is used.
+// Bundle oclif, which every start loads, and sharp, of which each pixel thread would open 80 files. Other packages are loaded from node_modules on
+// use.
 const bundled = ['@oclif/core', 'sharp'];
 const external = Object.keys(dependencies).filter((name) => !bundled.includes(name));
 // The bundled sharp looks for its library from where sharp is installed.
@@ -39,7 +39,7 @@ const sharpLibrary = {
 };
 const commands = list('src/commands');
 
-// Built beside and moved into place.
+// Built in another folder, then moved into place.
 const out = `build/dist-${process.pid}`;
 mkdirSync('build', { recursive: true });
 const { metafile } = await build({
@@ -59,9 +59,9 @@ const { metafile } = await build({
   minifyWhitespace: true,
   sourcemap: false,
   chunkNames: 'chunks/[name]-[hash]',
-  // oclif asks for typescript where it runs sources, which this is not.
+  // oclif imports typescript only to run sources, which the bundle does not.
   external: [...external.flatMap((name) => [name, `${name}/*`]), '@img/sharp*', '*.node', 'typescript'],
-  // oclif is CommonJS inside and asks for these.
+  // oclif is CommonJS and needs these.
   banner: {
     js: "import{createRequire as vprefRequire}from'node:module';import{fileURLToPath as vprefPath}from'node:url';const require=vprefRequire(import.meta.url),__filename=vprefPath(import.meta.url),__dirname=vprefPath(new URL('.',import.meta.url));",
   },

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiles every CUDA source for all targets of native/cmake/cuda.cmake and holds registers, stack and spills of each kernel against
-// test/native/cuda-limits.txt: no spills at all, no stack and no more registers than its row says. --update rewrites the table; names of
-// files (rope.cu) leave out the others.
-// Skipped, with a line, where there is no nvcc. Needs no GPU.
+// Compiles every CUDA source for all targets of native/cmake/cuda.cmake and compares registers, stack and spills of each kernel with
+// test/native/cuda-limits.txt: no spills, and at most the stack and registers of its row. --update rewrites the table; file
+// names (rope.cu) restrict the check to these files.
+// Skipped, with a line, if there is no nvcc. Needs no GPU.
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const sourceFolder = join(root, 'native/backend/cuda');
 const tablePath = join(root, 'test/native/cuda-limits.txt');
 const targets = ['arch=compute_80,code=sm_80', 'arch=compute_90a,code=sm_90a', 'arch=compute_90,code=compute_90'];
-/** Another release of ptxas may allot a few registers more. */
+/** Another release of ptxas may use a few more registers. */
 const registerSlack = 8;
 
 interface Usage {
@@ -30,7 +30,7 @@ function find(command: string): string | undefined {
   }
 }
 
-/** Folder of cublasLt.h: the compiler's own finds nothing to add, else pip's. */
+/** Folder of cublasLt.h: none if the compiler finds it, else pip's. */
 function cublasInclude(nvcc: string): string | undefined {
   const candidates = [process.env.CUBLAS && join(process.env.CUBLAS, 'include'), join(nvcc, '../../include')];
   try {
@@ -39,13 +39,13 @@ function cublasInclude(nvcc: string): string | undefined {
     });
     candidates.push(join(site.trim(), 'nvidia/cu13/include'));
   } catch {
-    // No Python: the toolkit's or none.
+    // Without Python, only the toolkit's.
   }
   candidates.push('/usr/local/cuda/include', '/usr/include');
   return candidates.find((folder) => folder && existsSync(join(folder, 'cublasLt.h'))) || undefined;
 }
 
-/** `_ZN5vpref4cuda15rms_norm_kernelIff...` -> rms_norm_kernel: the length-prefixed name that ends so. */
+/** `_ZN5vpref4cuda15rms_norm_kernelIff...` -> rms_norm_kernel: the length-prefixed name with that ending. */
 function kernelName(mangled: string): string {
   for (let at = 0; at < mangled.length; ++at) {
     const length = /^[1-9][0-9]*/.exec(mangled.slice(at))?.[0];
@@ -57,7 +57,7 @@ function kernelName(mangled: string): string {
   return mangled;
 }
 
-/** ptxas -v prints three lines a kernel: its name, stack and spills, registers. */
+/** ptxas -v prints three lines per kernel: its name, stack and spills, registers. */
 function parseUsage(log: string, file: string, usage: Map<string, Usage>): void {
   let name = '';
   for (const line of log.split('\n')) {
@@ -98,7 +98,7 @@ const files = readdirSync(sourceFolder)
   .sort();
 const usage = new Map<string, Usage>();
 const problems: string[] = [];
-// Without bounds ptxas may give a thread more registers than a full block has room for: the launch fails, and only on a GPU.
+// Without bounds ptxas may use more registers per thread than fit a full block; the launch then fails, but only on a GPU.
 for (const file of readdirSync(sourceFolder)) {
   for (const line of readFileSync(join(sourceFolder, file), 'utf8').split('\n'))
     if (line.includes('__global__ ') && !line.startsWith('//') && !line.includes('__launch_bounds__('))

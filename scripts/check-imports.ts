@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps the import rule of ARCHITECTURE.md: which folder of src/ may import which, and no cycles between files; a family is known to families/index.ts alone.
+// Checks the import rules of ARCHITECTURE.md: allowed imports between folders of src/, no cycles between files, and no import of a family except in families/index.ts.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Folder -> folders it may import beside itself. */
+/** Folder -> folders that it may import besides itself. */
 const allowed: Record<string, string[]> = {
   commands: ['flow', 'cli', 'stages', 'benchmarks', 'model', 'engine', 'records', 'pixels', 'text', 'http'],
   stages: ['flow', 'benchmarks', 'model', 'engine', 'records', 'pixels', 'text', 'http', 'python', 'families'],
@@ -26,7 +26,7 @@ const allowed: Record<string, string[]> = {
 
 const imports = new Map<string, string[]>();
 const problems: string[] = [];
-/** The folder of src/ that a file is in; families/ stands beside src/. */
+/** The folder of src/ that a file is in; families/ is beside src/. */
 const folderOf = (file: string) => (file.startsWith('families/') ? 'families' : file.split('/')[1]!);
 const files = ['src', 'families'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
@@ -41,23 +41,23 @@ for (const file of files) {
     if (!existsSync(join(root, path))) problems.push(`${file}: imports ${path}, which does not exist`);
     const [from, to] = [folderOf(file), folderOf(path)];
     if (from !== 'families' && /^families\/\w+\//.test(path))
-      problems.push(`${file}: a family is asked for in families/index.ts, not imported (${path})`);
+      problems.push(`${file}: expected the family from families/index.ts, got an import of ${path}`);
     if (from !== to && !allowed[from]?.includes(to)) problems.push(`${file}: ${from} may not import ${to} (${path})`);
     if (type === undefined) targets.push(path);
   }
-  // What differs between families is in their folders.
+  // Differences between families belong in their folders.
   const compares = /\bmodel_?types?(\[0\])?\s*[!=]==?/i.test(text);
   if (compares && folderOf(file) !== 'families') problems.push(`${file}: compares a model's type; ask its family`);
   imports.set(file, targets);
 }
 
-// What families differ in is theirs, in C++ too: elsewhere none is asked for by its name, and none's header is read.
+// The same for C++: no other file compares a family's name or includes its header.
 for (const entry of readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })) {
   if (!/\.(cc|h|cu|cuh)$/.test(entry.name)) continue;
   const file = join(entry.parentPath, entry.name).slice(root.length);
   const text = readFileSync(join(root, file), 'utf8');
   if (/model_type\s*(==|!=)|(==|!=)\s*[\w.\->]*model_type\b/.test(text))
-    problems.push(`${file}: compares model_type; what families differ in is asked of the family`);
+    problems.push(`${file}: compares model_type; ask its family`);
   for (const [, path] of text.matchAll(/#include "(families\/[^"/]+\/[^"]+)"/g))
     problems.push(`${file}: includes ${path}; only families/ may`);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every source has its test: the twin of its name (src/stages/pair.ts -> test/stages/pair.test.ts, native/ops/gemm.cc ->
+// Checks that every source has a test: the twin of its name (src/stages/pair.ts -> test/stages/pair.test.ts, native/ops/gemm.cc ->
 // test/native/ops/gemm_test.cc), the twin of its folder, a test that imports it, or imports what uses it within its folder,
 // or says "// Covers PATH..." in its head; a command is tested by case folders or by name, a stage's inner
-// files also through its command, the addon by the engine's tests. Prints those that have none.
+// files also through its command, the addon by the engine's tests. Prints sources without a test.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +19,7 @@ function listFiles(folder: string, extension: RegExp): string[] {
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 
 const declared = new Set<string>();
-/** Verbs that a test runs by name. */
+/** Verbs that tests run by name. */
 const named = new Set<string>();
 const problems: string[] = [];
 for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu|\.h)$/)) {
@@ -40,7 +40,7 @@ for (const test of listFiles('test', /(\.test\.ts|_test\.cc|_test\.cu|\.h)$/)) {
     }
 }
 
-// A folder's inner files are tested through the file that others import.
+// A folder's internal files are tested through the file that others import.
 for (const source of declared)
   if (/^(src|families)\//.test(source) && existsSync(join(root, source)))
     for (const [, imported] of read(source).matchAll(/(?:from|import\() ?'(\.[^']+\.ts)'/g)) {
@@ -48,7 +48,7 @@ for (const source of declared)
       if (inner.startsWith(`${dirname(source)}/`) && dirname(source).split('/').length > 2) declared.add(inner);
     }
 
-// The same for C++, where a level is a folder: infer/engine.h is tested, and with it what infer/ keeps behind it.
+// The same for C++: the test of infer/engine.h also covers the internal files of infer/.
 for (const source of declared) {
   const stem = /^native\/(.+)\.(?:cc|cu)$/.exec(source)?.[1];
   if (stem === undefined) continue;
@@ -58,7 +58,7 @@ for (const source of declared) {
     if (!existsSync(join(root, path))) continue;
     for (const [, header] of read(path).matchAll(/#include "([^"]+)\.h"/g))
       if (header!.startsWith(`${level}/`)) declared.add(`native/${header}.cc`);
-    // A backend's file is tested through the op of its name, and the kernels that such files share through those.
+    // A backend's file is tested through the op of its name, and shared kernels through these files.
     if (level === 'ops')
       for (const file of [`cpu/${stem.slice(4)}.cc`, `cuda/${stem.slice(4)}.cu`])
         declared.add(`native/backend/${file}`);
@@ -73,7 +73,7 @@ function hasTest(source: string): boolean {
   if (verb !== undefined && named.has(verb) && existsSync(join(root, 'test/stages', verb))) return true;
   if (/^native\/backend\/\w+\/(kernels|matmul|gemv)/.test(source)) return existsSync(join(root, 'test/native/ops'));
   if (source.startsWith('native/addon/')) return existsSync(join(root, 'test/engine/binding.test.ts'));
-  // What a benchmark's folder says of itself, all folders in one test.
+  // The benchmarks' index files, all in one test.
   if (/^src\/benchmarks\/(?:(?:[^/]+\/)?(?:index|published)|by-name)\.ts$/.test(source))
     return existsSync(join(root, 'test/benchmarks/registry.test.ts'));
   const stem = source.replace(/\.[a-z]+$/, '');
@@ -84,7 +84,7 @@ function hasTest(source: string): boolean {
   );
 }
 
-/** Types leave nothing to run. */
+/** Files of types have no code to test. */
 const hasCode = (source: string) =>
   !source.endsWith('.ts') || /^(export )?(default |async |abstract )*(function|const|class|let)\b/m.test(read(source));
 

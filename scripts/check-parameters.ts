@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// No C++ function takes more than seven parameters: what belongs together is a struct. Prints those that do.
+// Checks that no C++ function has more than seven parameters, and prints those that do; related parameters belong in a struct.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ const mostParameters = 7;
 const ownRoot = fileURLToPath(new URL('..', import.meta.url));
 const notFunctions = new Set(['if', 'for', 'while', 'switch', 'catch', 'return', 'sizeof', 'alignas', 'decltype']);
 
-/** The source without comments, strings and preprocessor lines; every line keeps its number. */
+/** The source without comments, strings and preprocessor lines; line numbers stay. */
 function bare(text: string): string {
   const blank = (found: string) => found.replace(/[^\n]/g, ' ');
   return text
@@ -17,7 +17,7 @@ function bare(text: string): string {
     .replace(/^[ \t]*#(?:[^\n]*\\\n)*[^\n]*/gm, blank);
 }
 
-/** Where the bracket at `open` closes. */
+/** Offset of the bracket that closes the one at `open`. */
 function closing(text: string, open: number): number {
   const [opens, closes] = text[open] === '{' ? '{}' : '()';
   let depth = 0;
@@ -45,7 +45,7 @@ export interface Definition {
   numLines: number;
 }
 
-/** Functions, constructors and lambdas that have a body. */
+/** Functions, constructors and lambdas with a body. */
 export function definitions(source: string): Definition[] {
   const text = bare(source);
   const found = [];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// completions/vpref.{bash,zsh,fish} from the flags' one definition: static files, so they cost no start of vpref.
+// Writes completions/vpref.{bash,zsh,fish} from the flags' definitions: static files, so completion never starts vpref.
 import { type CommandEntry, emit, type Flag, listFlags, readCommands } from './manifest.ts';
 
 const commands = readCommands();

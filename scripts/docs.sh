@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Writes what is made from the sources and the built engine: the list of losses, man pages, completions, JSON Schema, the frozen interface, METHODS.md's presets and benchmarks. With --check it
+# Writes the files generated from the sources and the built engine: the list of losses, man pages, completions, JSON Schema, the frozen interface, METHODS.md's presets and benchmarks. With --check it
 # writes nothing and fails when a committed file differs.
 set -euo pipefail
 cd "$(dirname "$0")/.."

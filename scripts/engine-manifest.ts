@@ -13,7 +13,7 @@ const manifest = {
   os: ['linux'],
   cpu: [arch],
   libc: ['glibc'],
-  // What src/engine/prebuilt.ts compares.
+  // Compared by src/engine/prebuilt.ts.
   vpref: { sources: sourceKey(packageRoot(), arch), glibc },
 };
 console.log(JSON.stringify(manifest, null, 2));

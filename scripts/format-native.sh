@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Formats the C++ and CUDA sources in place; --check only names the files that differ (make lint).
+# Formats the C++ and CUDA sources in place; --check only lists files that differ (make lint).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=(-i)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What scripts and other tools rely on: commands, flags, record fields, exit codes, metric keys.
+// The public interface: commands, flags, record fields, exit codes, metric keys.
 import { exitCode } from '../src/cli/exit.ts';
 import { optionalFields, requiredFields } from '../src/records/record-shape.ts';
 import type { EndRow, EvalRow, MetricRow, WarningRow } from '../src/stages/train/metrics.ts';
 import { listFlags, readCommands } from './manifest.ts';
 
-/** The rows of `train`: of a step, as TRL names them, and what is added; of held-out records; of the end; of a warning. */
+/** Keys of `train`'s rows: of a step (TRL's names and additional ones), of held-out records, of the end, of a warning. */
 export const metricKeys: (keyof MetricRow | keyof EvalRow | keyof EndRow | keyof WarningRow)[] = [
   'step',
   'epoch',

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Folders of the packages that esbuild has put something of into its outputs, in order of name. */
+/** Folders of the packages that esbuild bundled, sorted by name. */
 export function bundledPackages({ outputs }) {
   const paths = Object.values(outputs).flatMap(({ inputs }) =>
     Object.entries(inputs).flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 ? [path] : [])),
@@ -12,7 +12,7 @@ export function bundledPackages({ outputs }) {
   return [...new Set(folders)].sort();
 }
 
-/** One text with name, version, licence and the licence files of each. Throws for a package that says nothing of a licence. */
+/** One text with name, version, licence and licence files of each. Throws for a package without licence. */
 export function licenseText(folders) {
   const parts = folders.map((folder) => {
     const { name, version, license, author } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));

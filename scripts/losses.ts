@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// src/engine/losses.ts from the engine's tables, so that --help can list losses and their flags without loading it.
+// Writes src/engine/losses.ts from the engine's tables, so --help can list losses and flags without loading the engine.
 import { loadBinding } from '../src/engine/binding.ts';
 import { emit } from './manifest.ts';
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// man/vpref.1 and man/vpref-VERB.1 from the flags' one definition and the hand-written man/prose/VERB.md.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+// Writes man/vpref.1 and man/vpref-VERB.1 from the flags' definitions and the prose of man/prose/VERB.md.
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Benchmark } from '../src/benchmarks/benchmark.ts';
+import { benchmarks } from '../src/benchmarks/by-name.ts';
 import { groupFlags } from '../src/cli/flag-groups.ts';
 import { type CommandEntry, emit, type Flag, listExamples, listFlags, readCommands, root } from './manifest.ts';
 import { guard, roff, verbatim } from './roff.ts';
@@ -9,6 +11,9 @@ import { guard, roff, verbatim } from './roff.ts';
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 /** Date of this version's text. */
 const date = '2026-11-29';
+/** Parts of a benchmark's entry, each on its own line. */
+const PART = /\n {2}(?=(?:Output|Answers|Labels|Questions|Tables|Example|Source|Published)\b[^:.]*: )/;
+
 const commands = readCommands();
 
 for (const command of commands) emit(`man/vpref-${command.id}.1`, commandPage(command));
@@ -126,9 +131,9 @@ function oneOf(options: string[] | undefined): string {
 }
 
 interface Prose {
-  /** What stands before the first heading. */
+  /** Text before the first heading. */
   lead: string[];
-  /** Each "## TITLE" but Examples, which stands with the flags' examples. */
+  /** Each "## TITLE" except Examples, which follow the flags' examples. */
   sections: string[];
   examples: string[];
 }
@@ -149,20 +154,33 @@ function readProse(id: string): Prose {
   };
 }
 
-/** What each benchmark's man.md says in its lines `import: ...`, `eval: ...` and `guide NAME: ...`, in order of name. */
+/**
+ * The entries `import: ...`, `eval: ...` or `guide NAME: ...` of each benchmark's man.md, in order of name. An entry of eval gets the line `example: ...`
+ * and the benchmark's source.
+ */
 function benchmarkList(kind: string): string {
-  const folder = join(root, 'src/benchmarks');
-  const names = readdirSync(folder).filter((name) => existsSync(join(folder, name, 'man.md')));
-  return names
-    .sort()
-    .flatMap((name) => {
-      const lines = readFileSync(join(folder, name, 'man.md'), 'utf8').split('\n');
-      return lines.flatMap((line) => {
-        const [, key, own, said] = /^(\w+)(?: (\S+))?: (.*)$/.exec(line) ?? [];
-        return key === kind ? [`- \`${own ?? name}\`: ${said}`] : [];
+  return [...benchmarks.values()]
+    .flatMap((benchmark) => {
+      const text = readFileSync(join(root, 'src/benchmarks', benchmark.name, 'man.md'), 'utf8').trim();
+      const entries = text.split(/\n(?=(?:import|eval|example|guide \S+): )/).map((entry) => {
+        const [, key, own, said] = /^(\w+)(?: (\S+))?: (.*)$/s.exec(entry) ?? [];
+        return { key, own, said };
       });
+      const example = entries.find(({ key }) => key === 'example')?.said;
+      const more = [example && `Example: \`${example}\``, sourceOf(benchmark)].filter(Boolean);
+      const after = kind === 'eval' ? more.map((line) => `\n  ${line}`).join('') : '';
+      return entries
+        .filter(({ key }) => key === kind)
+        .map(({ own, said }) => `- \`${own ?? benchmark.name}\`: ${said}${after}`);
     })
     .join('\n');
+}
+
+/** Paper of a benchmark, and the tables whose rows `eval --format table` prints. */
+function sourceOf({ paper, published = [] }: Benchmark): string {
+  const tables = [...new Set(published.map(({ source }) => source))];
+  const printed = tables.length === 0 ? '' : ` Published rows: ${tables.join(', ')}.`;
+  return paper === undefined ? printed.trim() : `Source: ${paper}.${printed}`;
 }
 
 /** Markdown blocks as roff: paragraphs, "- " lists, "### " headings, fenced code. */
@@ -183,8 +201,9 @@ function paragraphs(text: string | undefined): string[] {
   return blocks;
 }
 
-/** Lines set in by two spaces are a table of words, as in --help: they are left as they stand. */
+/** Lines indented by two spaces are a table, as in --help: they stay unchanged. */
 function listBlock(block: string): string | undefined {
+  if (block.startsWith('- ')) return undefined;
   const [, lead, list] = /^((?! ).*?)(?:^|\n)((?: {2}.*(?:\n|$))+)$/s.exec(block) ?? [];
   if (list === undefined) return undefined;
   const head = lead === '' || lead === undefined ? [] : [markdownBlock(lead)];
@@ -203,10 +222,17 @@ function markdownBlock(block: string): string {
   if (!block.startsWith('- ')) return `.PP\n${inline(block.replace(/\s*\n\s*/g, ' '))}`;
   return block
     .split(/\n(?=- )/)
-    .map((item) => item.slice(2).replace(/\s*\n\s*/g, ' '))
-    .map((item) => {
-      const term = /^`([^`]+)`: (.*)$/s.exec(item);
-      return term ? `.TP\n\\fB${roff(term[1]!)}\\fR\n${inline(term[2]!)}` : `.IP \\(bu 2\n${inline(item)}`;
+    .map((item) =>
+      item
+        .slice(2)
+        .split(PART)
+        .map((part) => part.replace(/\s*\n\s*/g, ' ')),
+    )
+    .map(([item, ...parts]) => {
+      const term = /^`([^`]+)`: (.*)$/s.exec(item!);
+      const lines = parts.map((part) => `\n.br\n${inline(part)}`).join('');
+      const head = term ? `.TP\n\\fB${roff(term[1]!)}\\fR\n${inline(term[2]!)}` : `.IP \\(bu 2\n${inline(item!)}`;
+      return head + lines;
     })
     .join('\n');
 }
@@ -221,7 +247,7 @@ function inline(text: string): string {
   return wrap(body.join(''));
 }
 
-// Filled text: where its lines break is nothing to the reader.
+// Filled text: line breaks do not show.
 function wrap(text: string): string {
   const lines = [''];
   for (const word of text.trim().split(/\s+/)) {

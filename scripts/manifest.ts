@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one definition of flags as oclif knows it, and how scripts write or check what is made from it.
+// The flags' definitions in oclif's manifest, and writing or checking of generated files.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +37,7 @@ export interface CommandEntry {
   flags: Record<string, Flag>;
   args: Record<string, Arg>;
   hidden?: boolean;
-  /** Common flags that it has not, and why. */
+  /** Common flags that it refuses, with the reason. */
   inapplicable?: Record<string, string>;
 }
 
@@ -49,7 +49,7 @@ export function readCommands(): CommandEntry[] {
     .sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-/** Flags that help shows, in its order: by name. */
+/** Flags shown in help, sorted by name. */
 export function listFlags(command: CommandEntry): Flag[] {
   return Object.values(command.flags)
     .filter((flag) => !flag.hidden)
@@ -68,7 +68,7 @@ export function listExamples(command: CommandEntry): { description: string; comm
 
 const isCheck = process.argv.includes('--check');
 
-/** Writes a generated file; with --check says that it differs and fails the script instead. */
+/** Writes a generated file. With --check, reports a difference and fails the script instead. */
 export function emit(path: string, content: string): void {
   const target = join(root, path);
   if (existsSync(target) && readFileSync(target, 'utf8') === content) return;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Prints the path of a Node 22, installing it from npm into build/node22 when there is none; prints nothing when it
-# cannot be had.
+# Prints the path of a Node 22, installing it from npm into build/node22 if there is none; prints nothing if it
+# is not available.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=22.23.3

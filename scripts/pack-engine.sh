@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes the prebuilt engine's package: scripts/pack-engine.sh [--arch x64|arm64] [--jobs N] [-o DIR]
-# Writes DIR/vpref-engine-linux-ARCH-VERSION.tgz (DIR: build/packs). `npm install -g` of it and of vpref's own package runs on a machine with no compiler.
-# The libraries that a bare machine lacks (oneDNN, OpenMP) lie beside the addon, with their licences. --arch arm64 on x64 needs g++-aarch64-linux-gnu;
-# it takes oneDNN for arm64 from Debian's archive where that is reached, else the built-in kernels.
+# Builds the prebuilt engine's package: scripts/pack-engine.sh [--arch x64|arm64] [--jobs N] [-o DIR]
+# Writes DIR/vpref-engine-linux-ARCH-VERSION.tgz (DIR: build/packs). `npm install -g` of it and of vpref's own package runs on a machine without compiler.
+# Libraries that a bare machine lacks (oneDNN, OpenMP) are beside the addon, with their licences. --arch arm64 on x64 needs g++-aarch64-linux-gnu;
+# it takes oneDNN for arm64 from Debian's archive if it is reachable, else the built-in kernels.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The oldest C library that a prebuilt engine may need: Debian 12, Ubuntu 22.04, RHEL 9.
 max_glibc=2.34
-# Where Node itself runs, these are there.
+# Node itself needs these, so they are present.
 system_libraries='^(ld-linux.*|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so'
 
 host=$(node -p process.arch) arch= jobs=() out=build/packs
@@ -33,14 +33,15 @@ build=build/engine-$arch
 options=(-DVPREF_PORTABLE=ON -DVPREF_MPI=OFF)
 prefix= libraries=/usr/lib/$triplet docs=/usr/share/doc
 
-# Debian's packages for the other architecture, unpacked and not installed.
+# Debian's packages for the other architecture, unpacked and not installed. Each step may fail: "set -e" does not hold in a condition.
 fetch_sysroot() {
   local sysroot=$PWD/$build/sysroot
-  mkdir -p "$sysroot/debs"
-  dpkg --print-foreign-architectures | grep -qx "$1" || { dpkg --add-architecture "$1" && apt-get update -qq; }
-  (cd "$sysroot/debs" && apt-get download -qq "libdnnl-dev:$1" "libdnnl2:$1" "ocl-icd-libopencl1:$1" "libgomp1:$1")
+  rm -rf "$sysroot" && mkdir -p "$sysroot/debs" || return
+  dpkg --print-foreign-architectures | grep -qx "$1" || { dpkg --add-architecture "$1" && apt-get update -qq; } || return
+  # _apt, who downloads, may not write below the user's folders.
+  (cd "$sysroot/debs" && apt-get -o APT::Sandbox::User=root download -qq "libdnnl-dev:$1" "libdnnl2:$1" "ocl-icd-libopencl1:$1" "libgomp1:$1") || return
   local deb
-  for deb in "$sysroot"/debs/*.deb; do dpkg -x "$deb" "$sysroot"; done
+  for deb in "$sysroot"/debs/*.deb; do dpkg -x "$deb" "$sysroot" || return; done
   libraries=$sysroot/usr/lib/$triplet docs=$sysroot/usr/share/doc
 }
 
@@ -48,13 +49,12 @@ if [ "$arch" != "$host" ]; then
   prefix=$triplet-
   command -v "${prefix}g++" >/dev/null || { echo "pack-engine: missing: ${prefix}g++ (Debian: g++-$(echo $triplet | tr _ -))" >&2; exit 1; }
   options+=(-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$processor -DCMAKE_CXX_COMPILER="${prefix}g++")
-  if command -v apt-get >/dev/null && fetch_sysroot "$arch" >"$build.log" 2>&1; then
-    include=$(dirname "$libraries")/../include
-    [ -e "$libraries/../../include/$triplet/dnnl.hpp" ] && include=$libraries/../../include/$triplet
-    [ -e "$include/dnnl.hpp" ] || include=$libraries/../../include/oneapi/dnnl
-    options+=(-DDNNL_INCLUDE="$include" -DDNNL_LIBRARY="$libraries/libdnnl.so" "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-rpath-link,$libraries" "-DCMAKE_MODULE_LINKER_FLAGS=-Wl,-rpath-link,$libraries")
+  mkdir -p "$build"
+  if command -v apt-get >/dev/null && fetch_sysroot "$arch" >"$build/sysroot.log" 2>&1; then
+    include=$(dirname "$(find "$libraries/../../include" -name dnnl.hpp -path '*oneapi*')")
+    options+=(-DDNNL_INCLUDE="$include" -DDNNL_LIBRARY="$libraries/libdnnl.so" "-DCMAKE_MODULE_LINKER_FLAGS=-Wl,-rpath-link,$libraries")
   else
-    echo "pack-engine: oneDNN for $arch is not reached: the built-in kernels multiply" >&2
+    echo "pack-engine: oneDNN for $arch is not reached ($build/sysroot.log): the built-in kernels multiply" >&2
     options+=(-DVPREF_DNNL=OFF -DVPREF_OPENBLAS=OFF)
   fi
 fi
@@ -68,7 +68,7 @@ cp "$build/vpref_cpu.node" "$folder/"
 "${prefix}strip" --strip-unneeded "$folder/vpref_cpu.node"
 cp LICENSE "$folder/"
 
-# The libraries that the addon and its libraries name, but for the system's own; each with the file of its licence.
+# The libraries that the addon and its libraries need, except the system's; each with its licence file.
 needed() { "${prefix}objdump" -p "$1" | awk '$1 == "NEEDED" { print $2 }' | grep -vE "$system_libraries" || true; }
 license_of() {
   local package

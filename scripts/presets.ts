@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of METHODS.md under "Presets": what each sets for each command, and where that is written.
+// Writes the table of METHODS.md under "Presets": each preset's settings per command, with sources.
 import { readFileSync } from 'node:fs';
 import { type Preset, type PresetSetting, type PresetVerb, presets } from '../src/cli/presets.ts';
 import { emit } from './manifest.ts';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// node --import tsx scripts/record-fixtures.ts: writes fixtures/records/{sampled,annotated,pairs}.ndjson out of the demo data.
+// node --import tsx scripts/record-fixtures.ts: writes fixtures/records/{sampled,annotated,pairs}.ndjson from the demo data.
 // Image paths are relative to fixtures/.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ function prompt({ question_id, image, question }: Graded): VprefRecord {
 
 function annotation({ question_id, candidates }: Graded): Annotation {
   const judged = { guide: 'helpsteer', judge: 'demo', run: 0 };
-  // One call that failed and one answer without a grade, as happens.
+  // One failed call and one response without a grade.
   if (question_id === 3) return { ...judged, outcome: 'unparsable', text: 'I would say the first one.' };
   const scores = candidates.map((candidate, index) =>
     question_id === 2 && index === 3

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
 // The pictures of a report in README.md, light and dark: report-picture.mjs REPORT.html OUT_DIR (the demo's report; needs Chromium).
-// Shows the runs, the first charts, and one card of the answers and of the pairs; the page has more below.
+// Shows the runs, the first charts, one card of the responses and one of the pairs.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,7 +23,7 @@ for (const [name, scheme] of Object.entries({ light: 1, dark: 0 })) {
   const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--virtual-time-budget=8000'];
   const size = [`--window-size=${WIDTH},${HEIGHT}`, `--blink-settings=preferredColorScheme=${scheme}`];
   execFileSync('chromium', [...flags, ...size, `--screenshot=${shot}`, `file://${page}`], { stdio: 'ignore' });
-  // The paper below the last pair is cut off; a palette is plenty for a page.
+  // Crops the empty space below the last pair; a palette suffices for a page.
   const { info } = await sharp(shot).trim({ threshold: 2 }).toBuffer({ resolveWithObject: true });
   const height = Math.min(HEIGHT, info.height + Math.abs(info.trimOffsetTop) + 24);
   await sharp(shot)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text to roff as it stands in a manual page, and back.
+// Converts text to roff for manual pages, and back.
 
 const ESCAPES: [string, string][] = [
   ['\\', '\\e'],
@@ -24,7 +24,7 @@ export function verbatim(line: string): string {
   return guard(roff(line));
 }
 
-/** What verbatim() made a line of. */
+/** The inverse of verbatim(). */
 export function unroff(line: string): string {
   return line
     .replace(/^\\&/, '')

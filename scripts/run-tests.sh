@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs the TypeScript tests: scripts/run-tests.sh [NODE] [FILE...]. Two files at a time, so that the tests' own
+# Runs the TypeScript tests: scripts/run-tests.sh [NODE] [FILE...]. Two concurrent files, so the tests'
 # processes fit on a small machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."

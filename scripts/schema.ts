@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// schema/record.schema.json from the record's definition, and test/interface.json from all that others rely on.
+// Writes schema/record.schema.json from the record's definition, and test/interface.json from the public interface.
 import { recordJsonSchema } from '../src/records/record-shape.ts';
 import { describeInterface } from './interface.ts';
 import { emit } from './manifest.ts';

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what a build and its tests need: system packages through apt when root, else it says what to install;
-# then the npm packages of package-lock.json. Does nothing, and needs no network, when all is there.
-# --tests: also MPI and Slurm, for the tests that run a small cluster of their own.
+# Installs what a build and its tests need: system packages through apt if root, else it lists what to install;
+# then the npm packages of package-lock.json. Does nothing, and needs no network, if all is installed.
+# --tests: also what only tests use: GoogleTest, readers of what vpref writes, a browser, MPI and Slurm for a small cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { echo "setup: $*"; }
 
-# Needed: nothing works without. Wanted: something is slower, or a test is skipped.
+# Needed: nothing works without. Wanted: without, something is slower or a test is skipped.
 needed=() wanted=()
 need() { command -v "$1" >/dev/null || needed+=("$2"); }
 want() { command -v "$1" >/dev/null || wanted+=("$2"); }
@@ -17,18 +17,14 @@ need g++ g++
 need make make
 want ninja ninja-build
 want jq jq
-want mlr miller
-want mandoc mandoc
-command -v chromium >/dev/null || command -v google-chrome >/dev/null || wanted+=(chromium)
-has_header() { echo "#include <$1>" | g++ -E -x c++ - >/dev/null 2>&1; }
-if command -v g++ >/dev/null; then
-  has_header dnnl.hpp || has_header oneapi/dnnl/dnnl.hpp || wanted+=(libdnnl-dev)
-  has_header gtest/gtest.h || wanted+=(libgtest-dev)
-else
-  wanted+=(libdnnl-dev libgtest-dev)
-fi
+has_header() { command -v g++ >/dev/null && echo "#include <$1>" | g++ -E -x c++ - >/dev/null 2>&1; }
+has_header dnnl.hpp || has_header oneapi/dnnl/dnnl.hpp || wanted+=(libdnnl-dev)
 
 if [ "${1:-}" = --tests ]; then
+  want mlr miller
+  want mandoc mandoc
+  command -v chromium >/dev/null || command -v google-chrome >/dev/null || wanted+=(chromium)
+  has_header gtest/gtest.h || wanted+=(libgtest-dev)
   want mpirun openmpi-bin
   command -v mpicxx >/dev/null || wanted+=(libopenmpi-dev)
   PATH=$PATH:/usr/sbin want slurmctld slurm-wlm
@@ -40,7 +36,7 @@ if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "installing ${packages[*]}"
     log=$(mktemp)
-    # RUNLEVEL: installing a service is not starting it.
+    # RUNLEVEL: do not start an installed service.
     if ! { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
       tail -5 "$log" >&2
       say "apt-get could not install them all"
@@ -51,7 +47,7 @@ if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
   fi
   for tool in cmake g++ make; do
     if ! command -v $tool >/dev/null; then
-      say "cannot go on without $tool (on a cluster: try 'module load gcc cmake')"
+      say "cannot continue without $tool (on a cluster: try 'module load gcc cmake')"
       exit 1
     fi
   done
@@ -59,12 +55,12 @@ fi
 
 node_ok() { node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; }
 if ! command -v node >/dev/null || ! node_ok; then
-  say "Node 20.19 or later is needed, found $(node --version 2>/dev/null || echo none)"
+  say "expected Node 20.19 or later, found $(node --version 2>/dev/null || echo none)"
   say "install it from https://nodejs.org, or: npm install -g node@22, or on a cluster: module load nodejs"
   exit 1
 fi
 
-# A link is another checkout's: it is not for this one to change.
+# A link belongs to another checkout: do not change it.
 if [ ! -L node_modules ]; then
   sum=$(cksum <package-lock.json)
   if [ "$(cat node_modules/.vpref-lock 2>/dev/null)" != "$sum" ]; then

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What `make test` runs: every step to its end, then each runner's own summary. Fails if a step failed.
+# Run by `make test`: every step to its end, then each runner's summary. Fails if a step failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export npm_config_update_notifier=false
@@ -44,7 +44,7 @@ if [ -z "$node22" ]; then
 elif [ "$("$node22" -p process.version)" = "$(node -p process.version)" ]; then
   echo "== node22-tests: the tests above ran on Node 22"
 else
-  # The cases run every command; with the engine and the package they are what another Node could break.
+  # On another Node only these: the cases run every command, and the engine and the package may break.
   step node22-tests scripts/run-tests.sh "$node22" test/cases.test.ts test/data-stages.test.ts test/package.test.ts test/engine/policy.test.ts
 fi
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// node --import tsx scripts/update-cases.ts [VERB/CASE-PREFIX...]: writes what the cases give now into their folders.
+// node --import tsx scripts/update-cases.ts [VERB/CASE-PREFIX...]: writes the current outputs of the cases to their folders.
 import { isDeepStrictEqual } from 'node:util';
 import { listCases, runCase, updateCase } from '../test/support/case.ts';
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// node --import tsx scripts/update-examples.ts PAGE...: writes what the "$" examples of these pages print now into them.
+// node --import tsx scripts/update-examples.ts PAGE...: writes the current outputs of the "$" examples into these pages.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { blockSteps, EXACT, matches, runStep, stepFolder } from '../test/support/examples.ts';
@@ -18,7 +18,7 @@ for (const path of process.argv.slice(2)) {
     for (const step of blockSteps(changed(block!, unroff))) {
       const { code, lines } = await runStep(step, folder);
       if (code !== 0) console.error(`${path}: exit status ${code}: ${step.command}`);
-      // A line that ends in "..." stays where it still holds.
+      // A line that ends in "..." stays if it still matches.
       const kept = lines.map((line, i) => (matches(step.output[i] ?? '', line, EXACT) ? step.output[i]! : line));
       printed.push(`$ ${step.command}`, ...kept);
     }

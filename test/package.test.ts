@@ -220,6 +220,13 @@ describe('the package', () => {
       /^vpref sample: the native engine is not built, and cannot be: missing: cmake, a C\+\+ compiler, make or ninja\n/,
     );
     assert.match(stderr, /sudo apt-get install cmake g\+\+ make libdnnl-dev/);
+    assert.match(stderr, new RegExp(`no compiler +npm install -g ${ENGINE_PACKAGE}-\\d.*\\.tgz`));
+    const doctor = await run(folder, setting, ['doctor']);
+    const addon = JSON.parse(doctor.stdout.split('\n').find((line) => line.includes('"addon"'))!);
+    assert.match(
+      addon.remedy,
+      /run again: Debian, Ubuntu: sudo apt-get install [a-z+ -]+ \(libdnnl-dev makes it fast\); /,
+    );
     const other = await run(folder, setting, ['sample', '--model', 'none'], prompt);
     assert.doesNotMatch(other.stderr, /missing: cmake/);
   });
@@ -294,6 +301,7 @@ describe('the package', () => {
         assert.equal(code, 1);
         assert.match(stderr, why);
         assert.match(stderr, /the native engine is not built, and cannot be: missing: cmake/);
+        assert.match((await run(folder, setting, ['doctor'])).stdout, why);
       }
     }
     rmSync(join(beside, 'vpref_cpu.node'));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers over the steps of training, and answers whose claims were checked.
+// Responses over the steps of training, and responses with checked claims.
 {
-  const { data, el, format, section, note, words, commonWords, marked, doubtList, browse, pictures } = report;
+  const { data, el, format, count, section, note, words, commonWords, marked, doubtList, browse, pictures } = report;
 
   const stepsOf = ({ from, to }) => (from === to ? `step ${format(from)}` : `steps ${format(from)} to ${format(to)}`);
 
-  /** One run's answers side by side, each with the words that the answer before did not have. */
+  /** One run's responses side by side; words that are new since the previous one are marked. */
   function strip({ run, answers, numLeftOut }, isNamed) {
     const cards = answers.map((answer, k) => {
       const parts = words(answer.text);
@@ -21,7 +21,8 @@
     const name = `${run}: ${answers.length === 1 ? 'one answer' : `${answers.length} answers`}`;
     return [
       isNamed && el('h4', {}, run),
-      numLeftOut > 0 && note(`${format(numLeftOut)} answers in between are not in this page.`),
+      numLeftOut > 0 &&
+        note(`${count(numLeftOut, 'response in between is', 'responses in between are')} not in this page.`),
       el('div', { class: 'samples', tabIndex: 0, role: 'group', 'aria-label': name }, cards),
     ];
   }
@@ -49,7 +50,8 @@
       note(
         'The same prompts at several steps (train --sample-every), greedily answered; words that the answer before did not have are marked. Steps with the same answer stand together.',
       ),
-      data.leftOut.samples > 0 && note(`${format(data.leftOut.samples)} more prompts are not in this page.`),
+      data.leftOut.samples > 0 &&
+        note(`${count(data.leftOut.samples, 'more prompt is', 'more prompts are')} not in this page.`),
       browse('prompt', data.samples, {
         card: sampleCard,
         textOf: ({ id, prompt, runs }) =>
@@ -92,7 +94,7 @@
       `Answers whose claims were checked (${format(data.checked.length)})`,
       note('Underlined: words of claims with P(yes) below 0.5.'),
       data.leftOut.checked > 0 &&
-        note(`${format(data.leftOut.checked)} more records are not in this page (--max-pairs).`),
+        note(`${count(data.leftOut.checked, 'more record is', 'more records are')} not in this page (--max-pairs).`),
       browse('record', data.checked, {
         card: checkedCard,
         textOf: ({ id, prompt, answers }) => [id, prompt, ...answers.map(({ text }) => text)].join('\n'),

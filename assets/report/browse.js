@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many cards, some at a time: searched, sorted, turned over; and their pictures.
+// A list of cards in pages, with search and order; and their images.
 {
   const { data, el, format, note } = report;
   const PAGE = 20;
 
-  /** `kind`: the word for one of them. `card(item)` is made when it is shown; `textOf(item)` is searched; `orders`: comparisons by name. */
+  /** `kind`: the word for one of them. `card(item)` is built on display; `textOf(item)` is searched; `orders`: comparisons by name. */
   report.browse = (kind, items, { card, textOf, orders = {} }) => {
     const state = { query: '', order: undefined, page: 0 };
     const list = el('div');

@@ -4,7 +4,7 @@
   const { el, svg, format, formatTick } = report;
   const HEIGHT = 220;
   const PAD = { left: 58, right: 12, top: 14, bottom: 26 };
-  /** Colours, then shapes: series stay apart without colour too. */
+  /** Colours, then shapes, so series are distinct without colour too. */
   const NUM_COLORS = 8;
   const SHAPES = [
     'M-3.5,0a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0',
@@ -45,7 +45,7 @@
 
   /**
    * A chart. `series`: [{name, index, isDashed, hasPoints, points: [{x, y, interval?, dots?: [{y, interval?}]}]}] by rising x; `index` gives colour and shape.
-   * `marks`: [{x, label, text}] are lines down the chart; `levels`: [{name, y, interval?}] lines across. `cursors` are moved together with this chart's.
+   * `marks`: [{x, label, text}], vertical lines; `levels`: [{name, y, interval?}], horizontal lines. `cursors` move with this chart's.
    */
   function lineChart({
     title,
@@ -120,7 +120,7 @@
         : isLog
           ? logTicks(Math.exp(low), Math.exp(high))
           : ticksOf(low, high, Math.max(2, Math.floor(width / 70)));
-      // Where a few values were tried, those are the ticks.
+      // With few values, these are the ticks.
       const tried = xs.filter((x) => x >= view.from && x <= view.to);
       const areApart = tried.every((x, k) => k === 0 || place(x) - place(tried[k - 1]) >= 36);
       const ticks = !categories && hasBars && tried.length <= 12 && areApart ? tried : upright;
@@ -140,7 +140,7 @@
     }
 
     function seriesLines(one, points, down) {
-      // Bars that would stand on one another stand side by side.
+      // Overlapping bars are shown side by side.
       const aside = hasBars ? 4 * (series.indexOf(one) - (series.length - 1) / 2) : 0;
       const across = (x) => place(x) + Math.max(-12, Math.min(12, aside));
       const stroke = strokeOf(one);
@@ -197,7 +197,7 @@
       );
     }
 
-    /** The chart in a sentence. */
+    /** A description of the chart, for screen readers. */
     function summary() {
       const about = series.map(({ name, points }) => {
         const first = points[0];
@@ -334,7 +334,7 @@
     );
   }
 
-  /** A chart's numbers as a table, at no more than a dozen places; made when it is opened. */
+  /** A chart's numbers as a table with at most a dozen rows, built when opened. */
   function valuesTable({ heading, xTitle, xs, series, describe }) {
     const every = Math.max(1, Math.ceil(xs.length / 12));
     const rows = xs.filter((_, k) => k % every === 0 || k === xs.length - 1);

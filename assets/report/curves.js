@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Curves of training, held-out records beside them, and what train warned of.
+// Curves of training and of held-out records, and train's warnings.
 {
-  const { el, format, section, note, lineChart } = report;
+  const { el, format, count, section, note, lineChart } = report;
   const { curves, leftOut } = report.data;
 
-  // Charts of what belongs together; the second figure of a chart is dashed.
+  // Charts of related figures; the second figure of a chart is dashed.
   const CHARTS = [
     ['Loss', 'loss', 'eval/loss'],
     ['Reward accuracy', 'rewards/accuracies', 'eval/rewards/accuracies'],
@@ -111,7 +111,7 @@
       .slice(0, 5)
       .map(({ name, numSteps, columns }) => `${name}: ${format(columns[0].length)} of ${format(numSteps)} steps`);
     return note(
-      `Long runs are drawn by the steps of highest and lowest loss in each stretch and every evaluation (${about.join('; ')}${thinned.length > 5 ? '; ...' : ''}).`,
+      `Long runs are drawn by the steps with the highest and lowest loss of each range, and every evaluation (${about.join('; ')}${thinned.length > 5 ? '; ...' : ''}).`,
     );
   }
 
@@ -125,7 +125,7 @@
         curves.some(({ best }) => best) && 'A ring is around the best evaluation. ',
         'Drag or + zooms, double-click or Escape shows all, arrow keys read values.',
       ),
-      leftOut.curves > 0 && note(`The curves of ${format(leftOut.curves)} more runs are not in this page.`),
+      leftOut.curves > 0 && note(`The curves of ${count(leftOut.curves, 'more run')} are not in this page.`),
       curves.length > report.drawn.size &&
         note(`${report.drawn.size} of ${curves.length} runs are drawn; the table of runs says which.`),
       thinnedNote(),

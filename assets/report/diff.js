@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Words in which two answers differ, and words of claims that are doubted.
+// Words that differ between two responses, and words of doubtful claims.
 {
   const { el, format } = report;
   const words = (text) => text.match(/\s+|[^\s]+/g) ?? [];
 
-  /** Which words of a and b are in their longest common subsequence. Long texts are compared by their first 600 words. */
+  /** The words of a and b in their longest common subsequence. Compares only the first 600 words. */
   function commonWords(a, b) {
     const n = Math.min(a.length, 1200);
     const m = Math.min(b.length, 1200);
@@ -37,14 +37,14 @@
   const describeClaim = ({ text, pYes }) => `${text} (P(yes) ${format(pYes)})`;
 
   const bare = (word) => word.toLowerCase().replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, '');
-  // Words that a claim has for its grammar: they say nothing of where it stands.
+  // Function words, which do not help to locate a claim.
   const GRAMMAR = new Set(
     'a an the is are was were be been being there it its this that these those in on at of to with and or has have had some'.split(
       ' ',
     ),
   );
 
-  /** Which words of the answer a claim is of: the claim word for word, else its words in the first sentence that has all of them but grammar. */
+  /** The words of the response that a claim is about: the claim verbatim, else its words in the first sentence that has all of its content words. */
   function claimWords(parts, claim) {
     const text = parts.join('').toLowerCase();
     const wanted = claim.text.toLowerCase().replace(/[\s.]+$/, '');
@@ -77,7 +77,7 @@
     return sentences;
   }
 
-  /** By index of a word: what is said of the claims that it is of. */
+  /** By index of a word: descriptions of its claims. */
   function doubtfulWords(parts, claims) {
     const found = new Map();
     for (const claim of claims)
@@ -86,7 +86,7 @@
     return found;
   }
 
-  /** The doubtful claims in words, for readers without a mouse, and since a claim may say it in other words than the answer. */
+  /** The doubtful claims as a list, for readers without a mouse, and because a claim may use other words than the response. */
   function doubtList(claims, text) {
     if (claims.length === 0) return null;
     const parts = words(text);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page's building blocks. The files of this folder run one after the other in the browser; each adds to `report` what later ones need.
+// The page's building blocks. The files of this folder run in order in the browser; each adds its exports to `report`.
 
 const report = { data: JSON.parse(document.getElementById('data').textContent), sections: [] };
 
 {
   const SVG = 'http://www.w3.org/2000/svg';
 
-  /** Element with properties and children; strings become text, so nothing of the data is read as HTML. Names with a dash are attributes. */
+  /** Element with properties and children; strings become text nodes, so data is never parsed as HTML. Names with a dash are attributes. */
   function el(tag, properties = {}, ...children) {
     return filled(document.createElement(tag), properties, children);
   }
@@ -39,12 +39,15 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
     return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en') : String(Number(value.toFixed(3)));
   }
 
+  /** A number with its noun: "1 pair", "2 pairs"; `many` where a verb follows. */
+  const count = (value, one, many = `${one}s`) => `${format(value)} ${value === 1 ? one : many}`;
+
   function formatTick(value) {
     if (Math.abs(value) >= 1e5) return compact.format(value);
     return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(6)));
   }
 
-  /** Shows the numbers of a column with the same decimals, so that they can be read down. */
+  /** Shows the numbers of a column with equal decimals, so they can be compared. */
   function columnFormat(values) {
     const numbers = values.filter((value) => typeof value === 'number');
     const largest = numbers.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -58,7 +61,7 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
       .map(([why, n]) => `${why} ${format(n)}`)
       .join(', ');
 
-  /** A section of the page, which its navigation then knows. */
+  /** A section of the page; also adds it to the navigation. */
   function section(id, title, ...children) {
     report.sections.push([id, title]);
     return el('section', { id, 'aria-labelledby': `${id}-title` }, el('h2', { id: `${id}-title` }, title), ...children);
@@ -78,14 +81,14 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
 
   // --- tables ---------------------------------------------------------------------------------------------------------------
 
-  /** Rows that a table shows before it is asked for all. */
+  /** Rows that a table shows at first. */
   const SHOWN = 100;
 
   const isEmpty = (value) => value === undefined || value === null || value === '';
 
   /**
-   * A table of rows. A column: {title, get(row), show?(row), isNumber?, isText?, group?, isPlain?, isCount?}. `get` gives what is shown and sorted by, `show` another way to
-   * show it. Columns without a value, and counts that are all 0, are left out. Headers sort.
+   * A table of rows. A column: {title, get(row), show?(row), isNumber?, isText?, group?, isPlain?, isCount?}. `get` gives the value to show and sort by, `show` another text
+   * for it. Columns without values, and counts that are all 0, are omitted. Headers sort.
    */
   function table(caption, allColumns, rows) {
     const hasValue = ({ get, show, isCount, isPlain }) =>
@@ -110,7 +113,7 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
         ),
       );
       more.hidden = rows.length <= state.numShown;
-      more.textContent = `Show the other ${format(rows.length - state.numShown)} rows`;
+      more.textContent = `Show ${count(rows.length - state.numShown, 'more row')}`;
     }
     function showAll() {
       state.numShown = rows.length;
@@ -149,7 +152,7 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
     return node;
   }
 
-  /** What columns next to each other belong to, where they say. */
+  /** Group headings over adjacent columns. */
   function groupRow(columns) {
     if (columns.every(({ group }) => group === undefined)) return null;
     const groups = [];
@@ -172,5 +175,17 @@ const report = { data: JSON.parse(document.getElementById('data').textContent), 
     return el(isHead ? 'th' : 'td', properties, value);
   }
 
-  Object.assign(report, { el, svg, format, formatTick, countsText, columnFormat, section, note, groupBy, table });
+  Object.assign(report, {
+    el,
+    svg,
+    format,
+    count,
+    formatTick,
+    countsText,
+    columnFormat,
+    section,
+    note,
+    groupBy,
+    table,
+  });
 }

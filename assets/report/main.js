@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page: its sections in order, and what redraws them.
+// The page: its sections in order, and their redrawing.
 {
   const { data, el } = report;
   const parts = [

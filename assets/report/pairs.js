@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pairs, one by one: pictures, prompt, chosen and rejected answers with the words that differ.
+// Pairs, one by one: images, prompt, chosen and rejected responses with their differing words.
 {
   const {
     data,
     el,
     format,
+    count,
     section,
     note,
     table,
@@ -91,7 +92,8 @@
     section(
       'pairs',
       `Pairs (${format(data.pairs.length)})`,
-      data.leftOut.pairs > 0 && note(`${format(data.leftOut.pairs)} more pairs are not in this page (--max-pairs).`),
+      data.leftOut.pairs > 0 &&
+        note(`${count(data.leftOut.pairs, 'more pair is', 'more pairs are')} not in this page (--max-pairs).`),
       picturesNote(),
       browse('pair', data.pairs, {
         card: pairCard,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs compared, one row a run. Which of them are drawn in the curves is chosen here.
+// The table of runs, one row per run, with the choice of runs to draw as curves.
 {
-  const { el, format, table, columnFormat, section, note } = report;
+  const { el, count, table, columnFormat, section, note } = report;
   const { runs, curves } = report.data;
   /** Runs whose curves are drawn at first; as many as there are colours. */
   const DRAWN = 8;
@@ -28,9 +28,9 @@
 
   const units = { seconds: duration, bytes };
 
-  /** How the values of a column are shown. */
+  /** The format of a column's values. */
   function cellFormat({ group, values, unit }) {
-    // A setting is shown to its last digit.
+    // Settings are shown with all digits.
     const number = units[unit] ?? (group === 'Settings' ? String : columnFormat(values.map(sortKey)));
     return (value) => {
       if (value === null) return el('span', { class: 'empty' }, '\u2013');
@@ -85,7 +85,7 @@
       'Runs',
       runs.columns.some(({ values }) => values.some((value) => value?.interval)) && note('In brackets: 95 % interval.'),
       table('Runs', columns, [...runs.names.keys()]),
-      runs.numLeftOut > 0 && note(`${format(runs.numLeftOut)} more runs are not in this table.`),
+      runs.numLeftOut > 0 && note(`${count(runs.numLeftOut, 'more run is', 'more runs are')} not in this table.`),
       shared &&
         el(
           'details',

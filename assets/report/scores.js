@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scores: charts against a parameter, and a table for each benchmark.
 {
-  const { el, format, section, note, groupBy, table, columnFormat, lineChart } = report;
+  const { el, count, section, note, groupBy, table, columnFormat, lineChart } = report;
   const { byCharts, scores, leftOut } = report.data;
 
   report.bySection = () => {
@@ -96,7 +96,8 @@
       'scores',
       'Scores',
       note('In brackets: 95 % interval.'),
-      leftOut.scores > 0 && note(`${format(leftOut.scores)} more score rows are not in these tables.`),
+      leftOut.scores > 0 &&
+        note(`${count(leftOut.scores, 'more score row is', 'more score rows are')} not in these tables.`),
       [...groupBy(scores, ({ benchmark }) => benchmark)].map(([benchmark, rows]) => scoreTable(benchmark, rows)),
     );
 }

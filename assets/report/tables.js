@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stages kept and dropped, what files hold, what judges said.
+// Tables of stages (rows kept and dropped), files and judges.
 {
   const { el, format, countsText, section, note, table } = report;
   const { stages, files, judges, judgePairs } = report.data;
   const total = (counts) => Object.values(counts).reduce((sum, n) => sum + n, 0);
 
-  /** How the rows of a stage ended, as a bar: kept, dropped, failed. */
+  /** The rows of a stage as a bar: kept, dropped, failed. */
   function stageBar({ read, dropped, failed }) {
     const lost = total(dropped);
     const parts = [

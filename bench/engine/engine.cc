@@ -69,17 +69,40 @@ Time timed(Engine& engine, int32_t count, Send send) {
 }
 
 // Images differ from round to round, so that nothing is taken from a cache.
-Time generate(Engine& engine, const Shape& s, int32_t round, int32_t prompts, int32_t branches, int32_t tokens) {
-  return timed<GenerateResult>(engine, prompts, [&](int32_t i, auto done) {
+GenerateRequest prompt_request(const Shape& s, int32_t round, int32_t i, int32_t branches, int32_t tokens) {
+  GenerateRequest r;
+  r.prompt = prompt_ids(s, i);
+  r.images = {picture(s, i + 100 * round)};
+  r.num_samples = branches;
+  r.sampling.temperature = branches > 1 ? 1.0f : 0.0f;
+  r.max_new_tokens = tokens;
+  r.eos_token_ids = {1 << 30};
+  return r;
+}
+
+Time prefill(Engine& engine, const Shape& s, int32_t round, int32_t prompts) {
+  return timed<GenerateResult>(engine, prompts,
+                               [&](int32_t i, auto done) { engine.generate(prompt_request(s, round, i, 1, 1), done); });
+}
+
+// From the moment when every branch has its first token. A prompt of one token that wants one token tells it: prompts
+// that wait together are prefilled in one step, and it ends with that step.
+Time decode(Engine& engine, const Shape& s, int32_t round, int32_t prompts, int32_t branches) {
+  const auto first = std::make_shared<Time>();
+  timed<GenerateResult>(engine, prompts + 1, [&](int32_t i, auto done) {
+    if (i < prompts) {
+      engine.generate(prompt_request(s, round, i, branches, kNewTokens), done);
+      return;
+    }
     GenerateRequest r;
-    r.prompt = prompt_ids(s, i);
-    r.images = {picture(s, i + 100 * round)};
-    r.num_samples = branches;
-    r.temperature = branches > 1 ? 1.0f : 0.0f;
-    r.max_new_tokens = tokens;
-    r.eos_token_ids = {1 << 30};
-    engine.generate(std::move(r), done);
+    r.prompt = {1};
+    r.max_new_tokens = 1;
+    engine.generate(std::move(r), [first, done](Outcome<GenerateResult> outcome) {
+      *first = now();
+      done(std::move(outcome));
+    });
   });
+  return now() - *first;
 }
 
 struct Task {
@@ -98,26 +121,13 @@ Task task_named(const std::string& name, bool cuda) {
   throw Error("request", "task: expected prefill, prefill1, decode1, decode8, decode64, group64 or score, got " + name);
 }
 
-// The least of several rounds, of a whole and of the part of it that is not the task's (the prompts before a decode).
-struct Best {
-  Time whole{INFINITY, INFINITY}, part{INFINITY, INFINITY};
-  static Time least(Time a, Time b) { return {std::min(a.wall, b.wall), std::min(a.cpu, b.cpu)}; }
-};
+Time least(Time a, Time b) { return {std::min(a.wall, b.wall), std::min(a.cpu, b.cpu)}; }
 
-// Round 0 only warms up: a few pairs of scoring are enough for it. Adds to `best`; returns the units in a whole.
-int32_t run_task(Engine& engine, const Shape& s, const Task& task, int32_t round, Best& best) {
-  if (task.name.starts_with("prefill")) {
-    best.whole = Best::least(best.whole, generate(engine, s, round, task.prompts, 1, 1));
-    best.part = {};
-    return task.prompts;
-  }
-  if (task.branches > 0) {
-    best.part = Best::least(best.part, generate(engine, s, 2 * round, task.prompts, task.branches, 1));
-    best.whole = Best::least(best.whole, generate(engine, s, 2 * round + 1, task.prompts, task.branches, kNewTokens));
-    return kNewTokens - 1;
-  }
+// Time of one unit of the task. Round 0 only warms up: a few pairs of scoring are enough for it.
+Time run_task(Engine& engine, const Shape& s, const Task& task, int32_t round) {
+  if (task.name.starts_with("prefill")) return prefill(engine, s, round, task.prompts) / task.prompts;
+  if (task.branches > 0) return decode(engine, s, round, task.prompts, task.branches) / (kNewTokens - 1);
   const int32_t pairs = round == 0 ? 4 : kPairs;
-  best.part = {};
   const Time t = timed<ScoreResult>(engine, pairs, [&](int32_t i, auto done) {
     ScoreRequest r;
     r.images = {picture(s, i + 100 * round)};
@@ -126,8 +136,7 @@ int32_t run_task(Engine& engine, const Shape& s, const Task& task, int32_t round
                   {0, answer_ids(s, 2 * i + 1), {}, true}};
     engine.score(std::move(r), done);
   });
-  best.whole = Best::least(best.whole, t);
-  return pairs;
+  return t / pairs;
 }
 
 // Multiplications and additions of one unit of the task, and the bytes a token step must read: weights once, each
@@ -188,16 +197,15 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
              : "";
     try {
       const Task task = task_named(name, cuda);
-      Best warm, best;
-      run_task(engine, shape, task, 0, warm);
-      int32_t units = 1;
-      for (int r = 1; r <= rounds; ++r) units = run_task(engine, shape, task, r, best);
-      const Time t = (best.whole - best.part) / units;
+      run_task(engine, shape, task, 0);
+      Time t{INFINITY, INFINITY};
+      for (int r = 1; r <= rounds; ++r) t = least(t, run_task(engine, shape, task, r));
+      const bool decodes = task.branches > 0 && !name.starts_with("prefill");
       std::printf(
           "{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%"
-          "lld%s",
+          "lld%s%s",
           said.c_str(), t.wall, t.cpu, engine.info().threads, static_cast<long long>(engine.info().num_parameters),
-          on.c_str());
+          decodes ? R"(,"timed":"from the first token on")" : "", on.c_str());
       if (cuda) {
         const Floor floor = floor_of(config, shape, task, *options.dtype);
         const MemorySize memory = memory_size(Device::cuda);

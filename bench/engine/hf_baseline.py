@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same tasks as bench_engine with transformers, and both in turns.
+"""The same tasks as bench_engine with transformers, alternating with bench_engine.
 
    python bench/engine/hf_baseline.py BENCH_ENGINE [DIR] [--shape 157m|qwen2.5-vl] [--rounds N] [--threads N] [--tasks prefill,score]     (by hand; needs torch and transformers)
 
 Appends one row a task to bench/results/engine.ndjson; about six minutes on two cores. Both sides: f32, as many threads, the same checkpoint, ids and
-pixels; the smallest of several times. transformers gets every advantage it offers: sdpa attention, logits only of the rows that are read, batches
+pixels; the smallest of several times. A decoding step is timed from the first token of every answer on, not as a difference of two generations (rows
+without `timed`), because a long prompt's noise is more than a step. transformers gets every advantage it offers: sdpa attention, logits only of the rows that are read, batches
 without padding.
 
 Memory is read from /proc every 10 ms. "peak": the largest resident set; both sides map the checkpoint, so it holds the weights' pages, which belong to
@@ -24,7 +25,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import hf_model  # noqa: E402
 
 PAIRS, PROMPTS, NEW = 32, 8, 48
-ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 2, "score": 1}  # of each turn, after a warm-up
+ROUNDS = {"prefill": 3, "decode1": 3, "decode8": 3, "score": 1}  # per turn, after a warm-up
 
 
 def baseline(task, path, rounds, threads, shape):
@@ -32,15 +33,23 @@ def baseline(task, path, rounds, threads, shape):
     import torch
 
     model, shape = hf_model.load(path, threads).eval(), hf_model.SHAPES[shape]
-    # wall and processor time; on a busy machine only the second says something
+    # wall and processor time; on a busy machine only the second is meaningful
     now = lambda: np.array([time.perf_counter(), time.process_time()])
 
     def generate(r, batch, tokens):
+        """Seconds of the whole, and of what follows the first token of every answer."""
         ids = torch.tensor([shape.prompt(i) for i in range(batch)])
+        first = []
+
+        def note(ids, scores, **_):
+            first.append(now()) if not first else None
+            return torch.zeros(len(ids), dtype=torch.bool)
+
         begin = now()
         inputs = shape.inputs(ids, [i + 100 * r for i in range(batch)])
-        model.generate(**inputs, attention_mask=torch.ones_like(ids), do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=0)
-        return now() - begin
+        model.generate(**inputs, attention_mask=torch.ones_like(ids), do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=0, stopping_criteria=[note])
+        end = now()
+        return end - begin, end - first[0]
 
     def score(r, batch=4):
         begin = now()
@@ -53,20 +62,16 @@ def baseline(task, path, rounds, threads, shape):
         return now() - begin
 
     def run(r):
-        """A whole, and the part of it that is not the task's (the prompts before a decode)."""
+        """Time of one unit of the task."""
         if task == "prefill":
-            return generate(r, PROMPTS, 1), np.zeros(2)
+            return generate(r, PROMPTS, 1)[0] / PROMPTS
         if task == "score":
-            return score(r), np.zeros(2)
-        batch = 1 if task == "decode1" else 8
-        part = generate(2 * r, batch, 1)
-        return generate(2 * r + 1, batch, NEW), part
+            return score(r) / PAIRS
+        return generate(r, 1 if task == "decode1" else 8, NEW)[1] / (NEW - 1)
 
-    units = {"prefill": PROMPTS, "score": PAIRS}.get(task, NEW - 1)
     with torch.inference_mode():
         run(0)
-        whole, part = np.min([run(r) for r in range(1, rounds + 1)], axis=0)
-    best = (whole - part) / units
+        best = np.min([run(r) for r in range(1, rounds + 1)], axis=0)
     print(json.dumps({"engine": "transformers", "task": task, "seconds": float(best[0]), "cpu_seconds": float(best[1])}))
 
 
@@ -76,7 +81,7 @@ def memory_of(pid):
 
 
 def measured(argv):
-    """The last line that a program prints, as JSON, and the most memory it had, in MiB."""
+    """The last line that a program prints, as JSON, and its peak memory in MiB."""
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     most = {"peak": 0, "own": 0}
 
@@ -119,7 +124,7 @@ def main():
     for task in args.tasks.split(","):
         mine = theirs = None
         rounds = str(args.rounds or ROUNDS[task])
-        for turn in range(args.turns):  # in turns: what else the machine does falls on both
+        for turn in range(args.turns):  # alternating, so other load affects both
             a = measured([args.bench_engine, task, path, str(args.threads), rounds, "--shape", args.shape])
             b = measured([sys.executable, __file__, "--task", task, path, rounds, str(args.threads), args.shape])
             mine, theirs = least(mine, a), least(theirs, b)
@@ -129,7 +134,7 @@ def main():
             "cpu_seconds": mine["cpu_seconds"], "transformers_cpu_seconds": theirs["cpu_seconds"], "cpu_ratio": round(theirs["cpu_seconds"] / mine["cpu_seconds"], 2),
             "peak_mebibytes": mine["peak_mebibytes"], "transformers_peak_mebibytes": theirs["peak_mebibytes"], "memory_ratio": round(mine["peak_mebibytes"] / theirs["peak_mebibytes"], 2),
             "own_mebibytes": mine["own_mebibytes"], "transformers_own_mebibytes": theirs["own_mebibytes"], "own_ratio": round(mine["own_mebibytes"] / theirs["own_mebibytes"], 2),
-            "parameters": mine["parameters"], "dtype": "f32", "threads": args.threads, "load_average": round(os.getloadavg()[0], 1),
+            "parameters": mine["parameters"], "dtype": "f32", "threads": args.threads, **{k: mine[k] for k in ("timed",) if k in mine}, "load_average": round(os.getloadavg()[0], 1),
         }, ["torch", "transformers"])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A start reads what it uses and no more: how long until a model is open, and until its first token.
+"""A start reads only the weights that it uses: time until a model is open, and until its first token.
 
    python bench/engine/lazy_load.py BENCH_ENGINE [DIR] [--threads N] [--turns N]     (by hand; about 3 GB of disk while it runs)
 
@@ -37,7 +37,7 @@ def config(layers):
 
 
 def tensors(layers):
-    """(name, shape) in file order, and the names that a text prompt reads whole."""
+    """(name, shape) in file order, and the names that a text prompt reads completely."""
     out = []
     tower = "vision_tower.vision_model."
     out += [(tower + "embeddings.class_embedding", [C]), (tower + "embeddings.patch_embedding.weight", [C, 3, PATCH, PATCH]),
@@ -97,7 +97,7 @@ def write(path, layers, sparse):
 
 
 def forget(file):
-    """Out of the page cache, as far as the system does it."""
+    """Evicts the file from the page cache, if the system does it."""
     fd = os.open(file, os.O_RDONLY)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(fd)
@@ -140,7 +140,7 @@ def main():
         ranges = write(short, 2, sparse=False)
         file = short / "model.safetensors"
         best = {}
-        for _ in range(args.turns):  # in turns: what else the machine does falls on both
+        for _ in range(args.turns):  # alternating, so other load affects both
             for kind in ("cold", "warm"):
                 for name, job in (("read", lambda: read_ranges(file, ranges)), ("first_token", lambda: run(args.bench_engine, "first", short, args.threads)[0])):
                     if kind == "cold":

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resident memory of a packed base: node --import tsx bench/memory/packed.ts [SHAPE] [FORM] [DIR]. A checkpoint of random bf16 weights is written to DIR (7b: 13 GB,
 // with no holes), then sampled from and trained on for one DPO step: prompt of about 630 tokens, answers of about 60, rank 64. One row each: planned and measured.
-// Minutes long; part of no test. The limits of 7b: a step below 10 GiB, decoding below 6 GiB.
+// Takes minutes; not part of any test. The limits of a step are LIMITS; decoding of 7b stays below 6 GiB.
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
@@ -16,6 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { report } from '../support/run.ts';
 
 const SHAPES = {
   small: { hidden: 512, inner: 1376, layers: 8, heads: 8, vocab: 832 },
@@ -23,6 +24,8 @@ const SHAPES = {
   '7b': { hidden: 4096, inner: 11008, layers: 32, heads: 32, vocab: 32000 },
   '13b': { hidden: 5120, inner: 13824, layers: 40, heads: 40, vocab: 32000 },
 };
+/** The resident memory of a DPO step, as --memory-limit takes it. */
+const LIMITS: Record<string, string> = { small: '1G', '1b': '4G', '7b': '10G', '13b': '16G' };
 const [shape = 'small', form = 'nf4', dir = `bench-packed-${shape}`] = process.argv.slice(2);
 if (!(shape in SHAPES)) throw new Error(`SHAPE: expected ${Object.keys(SHAPES).join(', ')}, got ${shape}`);
 const { hidden, inner, layers, heads, vocab } = SHAPES[shape as keyof typeof SHAPES];
@@ -44,7 +47,7 @@ function writeShard(file: string, tensors: [name: string, shape: number[]][]): v
   writeSync(out, Buffer.concat([length, Buffer.from(json)]));
   const piece = Buffer.alloc(1 << 22);
   for (let left = end; left > 0; left -= piece.length) {
-    // Of either sign, from 2^-10 to 2^-5.
+    // Of both signs, from 2^-10 to 2^-5.
     randomBytes(piece.length).copy(piece);
     for (let i = 1; i < piece.length; i += 2) piece[i] = (piece[i]! & 0x80) | (0x3a + (piece[i]! % 3));
     writeSync(out, piece, 0, Math.min(left, piece.length));
@@ -111,7 +114,7 @@ function writeCheckpoint(): void {
   writeFileSync(join(dir, 'model.safetensors.index.json'), JSON.stringify({ metadata: {}, weight_map: map }));
 }
 
-/** Runs vpref and gives its output and the most memory that it had resident, in bytes (GNU time). */
+/** Runs vpref; returns its output and its peak resident memory in bytes (GNU time). */
 function measured(args: string[], input: string): { stdout: string; peak: number } {
   const log = join(dir, 'time.txt');
   const stdout = execFileSync('/usr/bin/time', ['-f', '%M', '-o', log, 'node', 'bin/run.js', ...args], {
@@ -122,19 +125,46 @@ function measured(args: string[], input: string): { stdout: string; peak: number
   return { stdout, peak: 1024 * Number(readFileSync(log, 'utf8').trim().split('\n').at(-1)) };
 }
 
-const row = (what: string, figures: object) => console.log(JSON.stringify({ what, shape, form, ...figures }));
+/** The bytes of doctor's plan for this form, in GiB to two digits: [sampling, DPO step]. */
+function planned(): [number, number] {
+  const sizes = [
+    '--lora-r',
+    '64',
+    '--prompt-tokens',
+    '625',
+    '--response-tokens',
+    '60',
+    '--memory-limit',
+    LIMITS[shape]!,
+  ];
+  const { stdout } = measured(['doctor', '--model', dir, '--headers-only', ...sizes], '');
+  const detail = stdout.split('\n').find((line) => line.includes(`--quantize ${form}`));
+  const found = /sampling ([\d.]+) GiB .*DPO step ([\d.]+) GiB/.exec(detail ?? '');
+  if (found === null) throw new Error(`doctor: no row of ${form}: ${stdout}`);
+  return [Number(found[1]), Number(found[2])];
+}
+
 const gib = (bytes: number) => Number((bytes / 2 ** 30).toFixed(3));
+// The plan counts the whole embedding, which stays in its file. These runs read a few of its rows.
+const unread = { embedding_unread_gib: gib(vocab * hidden * 2) };
+const row = (what: string, figures: object) => report('packed-memory', { what, shape, form, ...figures });
 writeCheckpoint();
+const [samplingPlan, stepPlan] = planned();
 const model = ['--model', dir, '--quantize', form, '--verbose'];
 const prompt = 'the '.repeat(620).trim();
 const sampled = measured(
   ['sample', ...model, '--max-new-tokens', '32'],
   `${JSON.stringify({ id: 'a', prompt: 'the red one' })}\n`,
 );
-row('decode', { resident_gib: gib(sampled.peak) });
+// The plan has room for a whole batch and a long cache; a short prompt uses little of it.
+row('decode', { planned_gib: samplingPlan, resident_gib: gib(sampled.peak), ...unread });
 const pair = { id: 'a', prompt, chosen: 'a '.repeat(59).trim(), rejected: 'one '.repeat(59).trim() };
 const trained = measured(
-  ['train', ...model, '--lora-r', '64', '--batch-size', '1', '--max-steps', '1', '-o', join(dir, `run-${Date.now()}`)],
+  [
+    ...['train', ...model, '--lora-r', '64', '--batch-size', '1', '--max-steps', '1'],
+    ...['--memory-limit', LIMITS[shape]!, '-o', join(dir, `run-${Date.now()}`)],
+  ],
   `${JSON.stringify(pair)}\n`,
 );
-row('dpo step', { resident_gib: gib(trained.peak), metrics: JSON.parse(trained.stdout.trim().split('\n')[0]!) });
+const { loss, grad_norm } = JSON.parse(trained.stdout.trim().split('\n')[0]!);
+row('dpo step', { planned_gib: stepPlan, resident_gib: gib(trained.peak), ...unread, loss, grad_norm });

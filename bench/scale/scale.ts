@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training by two ranks against one: bytes against what the trained parameters ask for, time against compute + what cannot be hidden.
-//   node --import tsx bench/scale/scale.ts BUILD_DIR     (by hand; -DVPREF_BENCH=ON, an MPI, two free cores; one thread a rank)
-// Every rank computes as many pairs (two) as the one process does (weak scaling), so that what is added is the ranks' talk.
+// Training by two ranks and by one: traffic compared with the trained parameters' bytes, time compared with compute + all-reduce without overlap.
+//   node --import tsx bench/scale/scale.ts BUILD_DIR     (by hand; -DVPREF_BENCH=ON, an MPI, two free cores; one thread per rank)
+// Every rank computes as many pairs (two) as the single process (weak scaling), so the difference is communication.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -48,7 +48,7 @@ try {
   execFileSync(join(build, 'bench_engine'), ['make', folder], { env, stdio: 'ignore' });
   const ranks = 2;
   for (const loraR of ['64', '256']) {
-    // In turns, the best of two, as the machine is shared.
+    // Alternating, the best of two, because the machine is shared.
     const rounds = [0, 1].map(() => ({
       one: run(1, '--lora-r', loraR),
       whole: run(ranks, '--lora-r', loraR),
@@ -64,7 +64,7 @@ try {
       // Gradients are summed in f32. An all-reduce, or with ZeRO-1 a reduce-scatter and an all-gather of half its traffic each.
       const payload = 4 * row.trained * (zero === 1 ? 2 : 1);
       const sent = (2 * (ranks - 1) * 4 * row.trained) / ranks;
-      // Nothing hidden, and all hidden: compute alone.
+      // Without overlap, and with full overlap (compute only).
       const slowest = one.seconds_per_step + row.bare_all_reduce_seconds;
       report('scale', {
         ranks,
@@ -82,7 +82,7 @@ try {
         bare_all_reduce_seconds: row.bare_all_reduce_seconds,
         wait_seconds: row.wait_seconds,
         efficiency: one.seconds_per_step / row.seconds_per_step,
-        // What the same count gives for LLaVA-1.5-7B at r = 1024: 2,559 M trained parameters.
+        // The same count for LLaVA-1.5-7B at r = 1024: 2,559 M trained parameters.
         payload_gigabytes_7b_r1024: (row.payload_bytes_per_step / row.trained) * 2.559,
       });
     }

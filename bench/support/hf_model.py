@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the transformers side of the CPU benches shares: the checkpoint of `bench_engine make --shape S`, its tasks' ids and pixels (bench/engine/engine.cc
+"""Shared by the transformers side of the CPU benches: the checkpoint of `bench_engine make --shape S`, its tasks' ids and pixels (bench/engine/engine.cc
 and bench/train/train.cc make the same), and the row of a result."""
 import importlib.metadata
 import json
@@ -7,8 +7,8 @@ import pathlib
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-P, A = 320, 16  # tokens of a prompt, of an answer
-ROWS = 256  # of them the picture's
+P, A = 320, 16  # tokens of a prompt, of a response
+ROWS = 256  # image tokens among them
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
 
@@ -42,7 +42,7 @@ class Llava:
         return torch.stack([(torch.from_numpy(image).float().permute(2, 0, 1) / 255 - mean) / std for image in images])
 
     def inputs(self, ids, numbers):
-        """What the model is called with, for a row of ids and the number of its picture each."""
+        """The model's inputs, for rows of ids and the index of each row's image."""
         return {"input_ids": ids, "pixel_values": self.pictures(numbers)}
 
 
@@ -66,7 +66,7 @@ SHAPES = {"157m": Llava(), "qwen2.5-vl": QwenVl()}
 
 
 def answer_logps(model, inputs):
-    """Summed log-probabilities of the answers that end the ids; logits of their rows only."""
+    """Summed log-probabilities of the responses at the end of the ids; logits of their positions only."""
     import torch
 
     logits = model(**inputs, logits_to_keep=A + 1).logits[:, :-1]

@@ -3,7 +3,7 @@
 import sharp from 'sharp';
 import { randomStream } from '../../src/records/random.ts';
 
-/** A JPEG of 640 x 480: waves, edges and sensor noise: about as many bytes as a photograph of this size. */
+/** A JPEG of 640 x 480: waves, edges and sensor noise: about as many bytes as a photo of this size. */
 export async function writePhoto(path: string, index: number): Promise<void> {
   const [width, height] = [640, 480];
   const random = randomStream(index, 'photo');

@@ -150,6 +150,7 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
   NamedTensors tensors;
   data.reserve(list.tensors.size());
   for (const TensorSpec& spec : list.tensors) {
+    if (spec.optional) continue;  // a head of its own would not be tied
     int64_t count = 1;
     for (const int64_t n : spec.stored_shape) count *= n;
     std::vector<float>& x = data.emplace_back(size_t(count));
@@ -166,6 +167,9 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
 // Draws the weights of a checkpoint with holes on the device: matrices uniform with standard deviation 0.02, norms 1,
 // biases 0.
 inline void randomise(Context& ctx, Model& model) {
+  check(ctx.device == Device::cuda, "request",
+        "shape: a checkpoint with holes is drawn on a GPU: expected --device cuda, or --shape 157m or qwen2.5-vl, got "
+        "--device cpu");
   model.prepare(ctx);
   constexpr int64_t kBlock = int64_t(1) << 25;
   std::vector<float> values(size_t(kBlock) / 16);

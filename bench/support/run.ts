@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs commands in turns and compares them: wall time, processor time, peak memory.
+// Runs commands alternately and compares them: wall time, processor time, peak memory.
 import { execFileSync, spawn } from 'node:child_process';
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -33,14 +33,14 @@ export interface Run {
 
 export interface Timing {
   name: string;
-  /** Seconds. Of a shared machine's times the smallest says most. */
+  /** Seconds. On a shared machine the smallest time is the most meaningful. */
   wall: number;
   wallMedian: number;
   cpu: number;
   peakBytes: number;
 }
 
-/** Each subject `repeats` times, taking turns, so that what else the machine does falls on all alike. */
+/** Each subject `repeats` times, alternating, so other load affects all equally. */
 export async function compare(subjects: Subject[], repeats: number): Promise<Timing[]> {
   const runs = await takeTurns(subjects, repeats);
   return subjects.map(({ name }, index) => {
@@ -84,7 +84,7 @@ async function runOnce({ argv, stdin = '/dev/null', readsOutput = false }: Subje
   return { wall: wall!, cpu: user! + system!, peakBytes, ownBytes, output: await output };
 }
 
-/** Bytes of the one process below the shell: its largest resident size so far, and what of it is no file's now. */
+/** Of the process below the shell, in bytes: its peak resident size, and its anonymous part now. */
 function memoryOfChild(shell: number): { peak: number; own: number } {
   try {
     const children = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim();
@@ -96,7 +96,7 @@ function memoryOfChild(shell: number): { peak: number; own: number } {
   }
 }
 
-/** Prints a row and keeps it. */
+/** Prints a row and appends it to the results. */
 export function report(bench: string, row: Record<string, unknown>): void {
   keep(bench, row);
   console.log(JSON.stringify(row));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs of several seeds on the demo's test pictures: figures with intervals by picture, and a table of means over the seeds.
+// Runs of several seeds on the demo's test pictures: figures with intervals by image, and a table of means over the seeds.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ export interface Figure {
   ci95: Interval | null;
 }
 
-/** Sums of a caption: 1, objects named, of these absent, objects there, 1 when any is absent. */
+/** Sums of a caption: 1, named objects, absent ones among them, present objects, 1 if any is absent. */
 const CAPTION_FIGURES: [name: string, key: string, (sums: readonly number[]) => number][] = [
   ['absent objects', 'chair_i', ([, named, absent]) => absent! / named!],
   ['captions with an absent object', 'chair_s', ([n, , , , any]) => any! / n!],
@@ -58,9 +58,9 @@ function popeFigures(folder: string, run: string): [string, Figure][] {
   });
 }
 
-/** All figures of a run: absent objects, objects found and F1 of its captions, POPE. */
-export const figuresOf = (folder: string, run: string): Map<string, Figure> =>
-  new Map([...['short', 'long'].flatMap((set) => captionFigures(folder, run, set)), ...popeFigures(folder, run)]);
+/** All figures of a run: absent objects, objects found and F1 of its captions, POPE. `sets`: of captions. */
+export const figuresOf = (folder: string, run: string, sets = ['short', 'long']): Map<string, Figure> =>
+  new Map([...sets.flatMap((set) => captionFigures(folder, run, set)), ...popeFigures(folder, run)]);
 
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const deviation = (values: number[]) =>
@@ -69,7 +69,7 @@ const halfWidth = (values: number[]) =>
   (studentQuantile975(values.length - 1) * deviation(values)) / Math.sqrt(values.length);
 const rounded = (value: number) => Number(value.toFixed(3));
 
-/** Writes bench/results/NAME.ndjson and prints the table. `runs`: the figures of each run, one map a seed; one of them is `before`. */
+/** Writes bench/results/NAME.ndjson and prints the table. `runs`: the figures of each run, one map per seed; one of them is `before`. */
 export function writeTable(name: string, runs: ReadonlyMap<string, Map<string, Figure>[]>, about: Json = {}): void {
   const before = runs.get('before')!;
   const rows: Json[] = [];

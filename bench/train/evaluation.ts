@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What held-out records cost a run, beside their share of its rows: the same steps with and without --eval, in turns.
+// The cost of held-out records: the same steps with and without --eval, alternating.
 //   node --import tsx bench/train/evaluation.ts [--repeats 3] [--steps 12] [--every 3] [--held-out 64]
-// A row of evaluation is one forward, one of training a forward and a backward: `row_ratio` says how much less it takes. `rest_seconds` is what the
-// run with --eval takes beyond the run without and its own eval/seconds: no second start, no second model, so about none.
+// An evaluated row is one forward, a trained one a forward and a backward: `row_ratio` is the ratio of their times. `rest_seconds` is the additional
+// time of the run with --eval beyond its eval/seconds. It is about 0, because there is no second start and no second model.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DPO steps with transformers + peft as trl does them, and bench_train, in turns.
+"""DPO steps with transformers + peft as in trl, alternating with bench_train.
 
    python bench/train/hf_baseline.py BUILD_DIR [--shape 157m|qwen2.5-vl] [--rounds N]     (by hand; needs torch, transformers and peft)
 
@@ -70,7 +70,7 @@ def main():
     path = tempfile.mkdtemp(prefix="vpref-bench-")
     subprocess.run([f"{args.build}/bench_engine", "make", path, "--shape", args.shape], check=True)
     mine, theirs = None, None
-    for micro in (1, 4):  # in turns: what else the machine does falls on both
+    for micro in (1, 4):  # alternating, so other load affects both
         a = result_of([f"{args.build}/bench_train", path, "2", str(args.rounds), "--shape", args.shape])
         b = result_of([sys.executable, __file__, "--baseline", path, str(args.rounds), str(micro), args.shape])
         mine = a if mine is None or a["seconds_per_pair"] < mine["seconds_per_pair"] else mine

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory formula of training beside what a run takes: micro-batches of 4,096 rows on the demo model at each recompute level.
+// The memory plan of training compared with a run's memory: micro-batches of 4,096 rows on the demo model at each recompute level.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

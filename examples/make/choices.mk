@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Where preferences come from, compared: equal numbers of pairs made in four ways out of the same questions, and a model trained on each alike.
-#   fixed: the answer to a noisy copy of one step (SeVa)      gap: of a ladder of steps, the answer in a band of log-probability
-#   claims: of four answers, fewer claims that the model itself doubts      truth: of four answers, graded by what is in the pictures
+# Compares sources of preferences: equal numbers of pairs made in four ways from the same questions, and a model trained on each in the same way.
+#   fixed: the response to a copy with one noise step (SeVa)      gap: of several noise steps, the response within a band of log-probability
+#   claims: of four responses, the one with fewer claims that the model doubts      truth: of four responses, graded by the contents of the images
 #   nice make -f examples/make/choices.mk SEED=0 DIR=runs/choices/0      on the bundled model; then bench/choices.ts over the folders of several seeds
-# What was interrupted resumes: start make again.
+# After an interruption, rerun make: it resumes.
 MODEL     ?= fixtures/demo/tiny-llava
 DATA      ?= fixtures/demo/data
 SEED      ?= 0
@@ -39,7 +39,7 @@ $(DIR)/test.short.ndjson: | $(DIR)
 $(DIR)/test.long.ndjson: | $(DIR)
 	node $(examples)/caption-prompts.mjs $(test)/captions.jsonl $(test)/images "Describe the image in detail." > $@.part && mv $@.part $@
 
-# --- answers to views, and to the picture alone ---
+# --- responses to views, and to the image alone ---
 
 $(DIR)/views.ndjson: $(DIR)/prompts.ndjson
 	$(VPREF) augment $(foreach step,$(LADDER),--op diffusion:step=$(step),name=n$(step)) --seed $(SEED) $< -o $@ --resume
@@ -73,7 +73,7 @@ $(DIR)/claims.ndjson: $(DIR)/checked.ndjson
 $(DIR)/truth.ndjson: $(DIR)/graded.ndjson
 	$(VPREF) pair $(every) --rule score --margin 2 $< > $@.part && mv $@.part $@
 
-# --- training and answers, all alike ---
+# --- training and responses, the same for all ---
 
 define trained
 $(DIR)/$1.ref.ndjson: $(DIR)/$1.ndjson
@@ -85,7 +85,7 @@ $(DIR)/$1.adapter/adapter_model.safetensors: $(DIR)/$1.ref.ndjson
 endef
 $(foreach way,$(ways),$(eval $(call trained,$(way))))
 
-# Answers of $1, made with the flags $2 after $3 is there.
+# Responses of $1 with the flags $2; needs $3.
 define answers
 $(DIR)/$1.%.ndjson: $(DIR)/test.%.ndjson $3
 	$(VPREF) sample --model $(MODEL) $2 --max-new-tokens 96 $$< -o $$@ --resume

@@ -14,7 +14,7 @@ all: $(DIR)/report.html
 $(DIR):
 	mkdir -p $@
 
-# 3: finished, but rows were left out, or calls failed.
+# 3: finished, but rows were skipped, or calls failed.
 $(DIR)/lrv.ndjson: $(LRV) | $(DIR)
 	$(VPREF) import lrv $(LRV) --limit 2562 --image-root $(LRV_IMAGES) $(IMPORT) -o $@ --resume || [ $$? -eq 3 ]
 

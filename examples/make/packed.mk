@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# SeVa on the full base and on packed ones, beside each other: each base answers, makes its pairs, is trained on them and tested, all as one form.
+# Compares SeVa on the full base and on quantised ones: each base samples, makes its pairs, is trained on them and tested, in one quantization.
 #   nice make -f examples/make/packed.mk SEED=0 DIR=runs/packed/0      on the bundled model; one folder per seed
 #   for seed in 0 1 2; do nice make -f examples/make/packed.mk SEED=$seed DIR=runs/packed/$seed; done
-# What was interrupted resumes: start make again.
+# FORMS="none int8 nf4" adds int8; bench/packed-seeds.ts makes a table of several seeds.
+# After an interruption, rerun make: it resumes.
 MODEL     ?= fixtures/demo/tiny-llava
 DATA      ?= fixtures/demo/data
 SEED      ?= 0

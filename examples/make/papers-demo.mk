@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# papers.mk at the size of the bundled model: what `make -f examples/make/papers.mk demo` sets.
+# papers.mk at the size of the bundled model: the settings of `make -f examples/make/papers.mk demo`.
 VPREF    ?= node $(examples)/../bin/run.js
 demo     := fixtures/demo/data
 MODEL    ?= fixtures/demo/tiny-llava
@@ -17,7 +17,7 @@ LORA_R   ?= 64
 LORA_RS  ?= 8 256
 BETAS    ?= 0.02 0.5
 LOSSES   ?= ipo hinge
-# Views that help by themselves here: MoCo and the others do not (METHODS.md).
+# Only views that help on this model: MoCo and the others do not (METHODS.md).
 NEGATIVE_OPS ?= diffusion:step=500 diffusion:step=700 diffusion:step=900
 BASE_SEEDS ?= 0 1 2
 CONTINUED ?= 160
@@ -56,6 +56,6 @@ QUESTIONS_hallucination ?= $(demo)/test/captions.jsonl
 IMAGES_hallucination ?= $(demo)/test/images
 SAMPLE_hallucination ?= --max-new-tokens 96
 
-# Two sources out of the demo's dialogues, each with two questions per picture.
+# Two sources from the demo's dialogues, each with two questions per image.
 $(DIR)/sources/data.json:
 	node $(examples)/demo-sources.mjs $(demo)/preference $(@D)

@@ -4,7 +4,7 @@
 #   make -f examples/make/papers.mk MODEL=llava DATA=llava_v1_5_mix665k.json IMAGES=data LRV=lrv.json LRV_IMAGES=vg SCIGRAPHQA=sg.json FIGURES=figures \
 #     QUESTIONS_pope='coco_pope_random.json ...' IMAGES_pope=val2014 QUESTIONS_mmvet=mm-vet.json IMAGES_mmvet=mm-vet/images
 #   EXPERIMENTS='step lora-r': only these.   SEEDS='0 1 2': every cell with three seeds.   make -j 4: four cells at once.   On a cluster: examples/slurm/papers.sh.
-# A cell goes by what it has other than the base: base; lora-r-64; flip-0.25,method-dpo. What was interrupted resumes: start make again.
+# A cell is named by its differences from the base: base; lora-r-64; flip-0.25,method-dpo. After an interruption, rerun make: it resumes.
 # DIR holds prompts/ answers/ graded/ pairs/, which cells share, cells/CELL.{adapter,metrics.ndjson,summary.ndjson,BENCHMARK.ndjson,scores.ndjson}, rows.ndjson, table.txt and report.html.
 self     := $(lastword $(MAKEFILE_LIST))
 examples := $(dir $(self))..
@@ -30,10 +30,10 @@ BETA     ?= 0.1
 BETAS    ?= 0.3 0.5
 LOSS     ?= sigmoid
 LOSSES   ?= ipo hinge sigmoid-norm
-# K negatives are the answers to the first K of these views.
+# K negatives are the responses to the first K of these views.
 NEGATIVE_OPS ?= diffusion:step=$(STEP) moco autoaugment rrcrop
 NEGATIVES ?= 2 3
-# Li et al.: LRV and SciGraphQA, or DATA where they are not given. Shares of the prompts in percent; flips: swapped pairs.
+# Li et al.: LRV and SciGraphQA, default DATA. Shares of the prompts in percent; flips: swapped pairs.
 LRV_SIZE ?= 2562
 SCIGRAPHQA_SIZE ?= 2522
 SHARES   ?= 25 50 75
@@ -48,7 +48,7 @@ ANNOTATE ?= --rpm 150 --max-cost 50
 SFT_FROM ?= judge
 STEER    ?= helpfulness=4,correctness=4,coherence=4,complexity=4,verbosity=4
 METHODS  ?= dpo steerlm rs sft continued
-# Continued SFT (SeVa table 3): dialogues of all of DATA, and of SOURCE alone (0: none).
+# Continued SFT (SeVa table 3): dialogues of all of DATA, and of SOURCE only (0: none).
 CONTINUED ?= 15000 66000 132000
 CONTINUED_SOURCE_SIZE ?= 102000
 SEEDS    ?= 0
@@ -71,7 +71,7 @@ TRAIN_steerlm ?= --preset li2024-steerlm
 TRAIN_rs ?= --preset li2024-rs
 TRAIN_sft ?= --preset li2024-sft
 TRAIN_continued ?= --preset llava-sft-lora
-# Benchmarks: those with QUESTIONS_NAME; also IMAGES_NAME, LABELS_NAME, SAMPLE_NAME (flags), and GRADER, who answers their guides.
+# Benchmarks: those with QUESTIONS_NAME; also IMAGES_NAME, LABELS_NAME, SAMPLE_NAME (flags), and GRADER, the judge of their guides.
 BENCHMARKS := pope hallucination mmvet mmbench llava-bench seed-bench scienceqa gqa mt-bench
 BENCH    ?= $(foreach name,$(BENCHMARKS),$(if $(QUESTIONS_$(name)),$(name)))
 LABELS_pope ?= $(QUESTIONS_pope)
@@ -82,7 +82,7 @@ GUIDE_mt-bench := mt-bench
 GRADER   ?= openai:gpt-4
 VPREF    ?= vpref
 
-# Names. A parameter's value in a cell is what the name says, else the base's.
+# Names. A parameter's value in a cell comes from its name, else from the base.
 c        := ,
 parameters := augmentation step source size lora-r beta loss negatives method judge flip share
 base-augmentation := diffusion
@@ -127,7 +127,7 @@ params-method = method$(if $(call is,continued,$1), source size)
 params   = $(foreach parameter,$(or $(call params-$1,$2),$1),$(parameter)=$(call setting,$(parameter),$2)) seed=$(call setting,seed,$2)
 cells    := $(sort $(foreach experiment,$(EXPERIMENTS),$(cells-$(experiment))))
 
-# What a cell is made of; cells that agree share it.
+# The inputs of a cell; cells with equal inputs share them.
 all-sources = $(subst +, ,$(call setting,source,$1))
 is-judged = $(call is,dpo steerlm rs,$1)$(and $(call is,sft,$1),$(filter judge,$(SFT_FROM)))
 prompt-key = $(if $(call is,continued,$1),dialogues$c$(call only,source size,$1),$(if $(and $(LRV),$(call is,dpo steerlm rs sft,$1)),lrv$c$(call only,share,$1),questions$c$(call only,source size share,$1)))
@@ -144,7 +144,7 @@ ifneq ($(filter-out demo,$(or $(MAKECMDGOALS),all)),)
 $(foreach name,MODEL DATA IMAGES BENCH,$(if $(strip $($(name))),,$(error $(name): expected a value$(if $(filter BENCH,$(name)), (QUESTIONS_pope=... gives one))$(c) got none)))
 endif
 
-# What all cells of a folder have in common. Cells go by what differs from it, so another base needs another folder.
+# The base of all cells of a folder. Cells are named by differences from it, so another base needs another folder.
 methods  := seva dpo steerlm rs sft continued
 common   := MODEL DATA IMAGES LRV LRV_IMAGES LRV_SIZE SCIGRAPHQA FIGURES SCIGRAPHQA_SIZE SOURCE SIZE STEP LORA_R BETA LOSS NEGATIVE_OPS JUDGE SFT_FROM STEER LORA SAMPLE_judged \
   $(foreach stage,SAMPLE PAIR REF TRAIN,$(methods:%=$(stage)_%)) $(foreach judge,$(JUDGE) $(JUDGES),JUDGE_$(judge) GUIDE_$(judge) PAIR_$(judge))
@@ -167,7 +167,7 @@ $(DIR)/settings:
 $(foreach folder,prompts answers graded pairs cells test,$(DIR)/$(folder)): | $(DIR)/settings
 	mkdir -p $@
 
-# Prompts. A larger size, or share, holds what a smaller one has. 3: finished, but rows whose picture is missing were left out.
+# Prompts. A larger size, or share, includes a smaller one. 3: finished, but rows with a missing image were skipped.
 import   = $(VPREF) import $1 --check-images --on-error skip -o $$@ --resume || [ $$$$? -eq 3 ]
 percent  = $(shell expr $1 \* $(call setting,share,$2) / 100)
 per-source = $(call percent,$(shell expr $(call setting,size,$1) / $(words $(all-sources))),$1)
@@ -188,7 +188,7 @@ $(prompts-of): $(prompts-of:.ndjson=.lrv.ndjson) $(prompts-of:.ndjson=.scigraphq
 	cat $$^ > $$@.part && mv $$@.part $$@
 endef
 
-# Answers: of the model to the picture and its views, or four that are drawn.
+# Responses: to the image and its views, or four samples.
 first    = $(wordlist 1,$(call setting,negatives,$1),$(NEGATIVE_OPS))
 views    = $(if $(call given,negatives,$1),$(first),$(patsubst diffusion,diffusion:step=$(call setting,step,$1),$(call setting,augmentation,$1)))
 define seva-rule
@@ -207,7 +207,7 @@ $(graded-of): $(answers-of) | $(DIR)/graded
 	$(VPREF) annotate --judge '$(or $(JUDGE_$(call setting,judge,$1)),$(error JUDGE_$(call setting,judge,$1): expected a judge, got none))' --guide $(or $(GUIDE_$(call setting,judge,$1)),helpsteer) $(ANNOTATE) $$< -o $$@ --resume || [ $$$$? -eq 3 ]
 endef
 
-# Pairs, or answers to learn from. A judge may have a rule of its own.
+# Pairs, or single responses. A judge may have its own rule.
 pair-flags = $(or $(if $(call is,dpo,$1),$(PAIR_$(call setting,judge,$1))),$(PAIR_$(call setting,method,$1))) $(patsubst %,--flip %,$(call given,flip,$1)) $(patsubst %,--negatives %,$(call given,negatives,$1))
 define pairs-rule
 $(DIR)/pairs/$(pair-key).ndjson: $(or $(graded-of),$(answers-of),$(prompts-of)) | $(DIR)/pairs
@@ -216,7 +216,7 @@ $(DIR)/pairs/$(pair-key).ref.ndjson: $(DIR)/pairs/$(pair-key).ndjson
 	$(VPREF) precompute-ref --model $(MODEL) $(REF_$(call setting,method,$1)) $$< -o $$@ --resume
 endef
 
-# A cell: its adapter, which appears when the run is whole, and its scores.
+# A cell: its adapter, which appears when the run is complete, and its scores.
 loss     = $(or $(call given,loss,$1),$(if $(call given,negatives,$1),softmax))
 lora     = $(or $(foreach r,$(call given,lora-r,$1),--lora-r $r --lora-alpha $(shell expr 2 \* $r)),$(LORA))
 train-flags = $(TRAIN_$(call setting,method,$1)) $(lora) $(patsubst %,--beta %,$(call given,beta,$1)) $(patsubst %,--loss %,$(or $(LOSS_$(loss)),$(loss))) --seed $(call setting,seed,$1)
@@ -225,7 +225,7 @@ $(DIR)/cells/$1.adapter/adapter_model.safetensors: $(pairs-of) | $(DIR)/cells
 	$(LAUNCH) $(VPREF) train $$< --model $(MODEL) $(train-flags) --save-every 20 --summary $(DIR)/cells/$1.summary.ndjson -o $(DIR)/cells/$1.adapter --resume >> $(DIR)/cells/$1.metrics.ndjson
 $(call scores-rule,$1,--adapter $(DIR)/cells/$1.adapter $(if $(call is,steerlm,$1),--steer $(STEER)),$(DIR)/cells/$1.adapter/adapter_model.safetensors)
 endef
-# Answers with the flags $2, judged where the benchmark has a guide, and scored.
+# Responses with the flags $2, judged if the benchmark has a guide, and scored.
 define scores-rule
 $(foreach bench,$(BENCH),$(call answers-rule,$1,$2,$3,$(bench))
 )
@@ -245,7 +245,7 @@ $(DIR)/test/$1.ndjson: $(QUESTIONS_$1) | $(DIR)/test
 	$(if $(filter hallucination,$1),node $(examples)/caption-prompts.mjs $(QUESTIONS_$1) $(IMAGES_$1) "Describe the image." > $$@.part && mv $$@.part $$@,$(VPREF) import $1 $(QUESTIONS_$1) $(IMAGES_$1:%=--image-root %) -o $$@ --resume)
 endef
 
-# One rule a file, whichever cell asks for it first.
+# One rule per file, even if several cells need it.
 seen     :=
 once     = $(if $(filter $2,$(seen)),,$(eval seen += $2)$(eval $(call $1,$3)))
 $(foreach bench,$(BENCH),$(eval $(call test-rule,$(bench))))
@@ -257,7 +257,7 @@ $(foreach cell,$(cells), \
   $(call once,pairs-rule,$(DIR)/pairs/$(call pair-key,$(cell)).ndjson,$(cell)) \
   $(eval $(call cell-rule,$(cell))))
 
-# A row of every cell and experiment: a cell of several experiments stands in each with that one's parameter.
+# A row per cell and experiment: a cell of several experiments has a row in each, with that experiment's parameter.
 $(DIR)/rows.ndjson: $(cells:%=$(DIR)/cells/%.scores.ndjson)
 	node $(examples)/matrix-rows.mjs $(DIR)/cells $(foreach experiment,$(EXPERIMENTS),$(foreach cell,$(cells-$(experiment)),$(cell) $(call params,$(experiment),$(cell)))) > $@.part && mv $@.part $@
 

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-# Rounds of alignment: round n samples with the best round's adapter, makes pairs, trains on from that adapter, is scored on held-out questions, and must
-# pass GATE against the best round. What was interrupted resumes: start make again.
+# Rounds of alignment: round n samples with the best round's adapter, makes pairs, continues training from that adapter, is scored on held-out questions, and must
+# pass GATE against the best round. After an interruption, rerun make: it resumes.
 #   make -f examples/make/rounds.mk ROUNDS=3                                                        SeVa's noisy views, on the bundled model
-#   make -f examples/make/rounds.mk JUDGE=local:DIR GUIDE=yes-no PAIR='--rule score --metrics yes --margin 0.2'    four answers a question, graded by a judge
-#   ON_WORSE=stop: a round that fails the gate ends make.   ON_WORSE=back: the next round starts from the best round, with other draws.
-#   LR_2=1e-5: the learning rate of round 2 alone.   LAUNCH='srun --mpi=pmix': in front of training.
-# DIR holds round-N.{from,sampled,pairs,scores,gate,...}; round-N.best is the number of the best round after round N. Round 0 is the model as it came.
+#   make -f examples/make/rounds.mk JUDGE=local:DIR GUIDE=yes-no PAIR='--rule score --metrics yes --margin 0.2'    four responses per question, graded by a judge
+#   ON_WORSE=stop: a round that fails the gate ends make.   ON_WORSE=back: the next round starts from the best round, with another seed.
+#   LR_2=1e-5: the learning rate of round 2 only.   LAUNCH='srun --mpi=pmix': launcher of training.
+# DIR holds round-N.{from,sampled,pairs,scores,gate,...}; round-N.best is the number of the best round after round N. Round 0 is the initial model.
 MODEL    ?= fixtures/demo/tiny-llava
 DATA     ?= fixtures/demo/data/preference/llava_conversations.json
 IMAGES   ?= fixtures/demo/data/preference/images
 IMPORT   ?= --turns 4
-# Questions to score on, other pictures than DATA's.
+# Questions for scoring, about other images than DATA's.
 POPE     ?= $(foreach split,random popular adversarial,fixtures/demo/data/test/pope_$(split).json)
 POPE_IMAGES ?= fixtures/demo/data/test/images
 CAPTIONS ?= fixtures/demo/data/test/captions.jsonl
@@ -38,7 +38,7 @@ all: $(DIR)/report.html
 $(DIR):
 	mkdir -p $@
 
-# 3: finished, but rows were left out.
+# 3: finished, but rows were skipped.
 $(DIR)/prompts.ndjson: $(DATA) | $(DIR)
 	$(VPREF) import llava $< --image-root $(IMAGES) $(IMPORT) -o $@ --resume || [ $$? -eq 3 ]
 
@@ -48,7 +48,7 @@ $(DIR)/test.pope.ndjson: $(POPE) | $(DIR)
 $(DIR)/test.captions.ndjson: $(CAPTIONS) | $(DIR)
 	node $(examples)/caption-prompts.mjs $< $(POPE_IMAGES) "Describe the image." > $@.part && mv $@.part $@
 
-# The scores of round $1, answered with the flags $2.
+# The scores of round $1, with responses sampled with the flags $2.
 define scores
 $(DIR)/round-$1.pope.ndjson: $(DIR)/test.pope.ndjson $3
 	$(VPREF) sample --model $(MODEL) $2 --max-new-tokens 8 $$< -o $$@ --resume
@@ -64,7 +64,7 @@ $(eval $(call scores,0,,))
 $(DIR)/round-0.best: | $(DIR)
 	echo 0 > $@
 
-# Round $1 after round $2. Which round it starts from stands in a file, since it is known only when the one before is over: the flag for its adapter,
+# Round $1 after round $2. A file holds the round to start from, which is known only after the previous one: the flag of its adapter,
 # or nothing for round 0.
 from = $$$$(best=$$$$(cat $(DIR)/round-$1.from); [ $$$$best = 0 ] || echo --adapter $(DIR)/round-$$$$best.adapter)
 define round
@@ -91,7 +91,7 @@ $(DIR)/round-$1.pairs.ndjson: $(DIR)/round-$1.answers.ndjson
 $(DIR)/round-$1.ref.ndjson: $(DIR)/round-$1.pairs.ndjson
 	$(VPREF) precompute-ref --model $(MODEL) $(from) $$< -o $$@ --resume
 
-# Round 1 starts a new adapter, later ones start from the best. The adapter appears when the run is whole.
+# Round 1 starts a new adapter, later ones start from the best. The adapter appears when the run is complete.
 $(DIR)/round-$1.adapter/adapter_model.safetensors: $(DIR)/round-$1.ref.ndjson
 	start="$(subst --adapter,--init-adapter,$(from))"; $(LAUNCH) $(VPREF) train $$< --model $(MODEL) $$$${start:-$(LORA)} $(TRAIN) --lr $(or $(LR_$1),$(LR)) --seed $1 --save-every 20 --summary $(DIR)/round-$1.summary.ndjson -o $(DIR)/round-$1.adapter --resume >> $(DIR)/round-$1.metrics.ndjson
 

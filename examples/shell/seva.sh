@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# SeVa on LLaVA-1.5-7B as the paper has it: seva.sh MODEL_DIR LLAVA_665K.json IMAGE_DIR OUT_DIR   (PRESET=seva-13b for the other)
+# SeVa on LLaVA-1.5-7B as in the paper: seva.sh MODEL_DIR LLAVA_665K.json IMAGE_DIR OUT_DIR   (PRESET=seva-13b for the 13B model)
 set -euo pipefail
 [ $# -eq 4 ] || { sed -n 3p "$0" >&2; exit 2; }
 model=$1 data=$2 images=$3 out=$4 preset=${PRESET:-seva-7b}
-# The noise of the paper's pictures: 500 for the 13B model, 800 for the 7B model.
+# The paper's noise step: 500 for the 13B model, 800 for the 7B model.
 case $preset in seva-13b) step=500 ;; *) step=800 ;; esac
 mkdir -p "$out"
-# 3: finished, but questions whose picture is missing were left out.
+# 3: finished, but questions with a missing image were skipped.
 { vpref import llava "$data" --source textvqa,ocr_vqa --turns 2 --limit textvqa=8000 --limit ocr_vqa=8000 --image-root "$images" --check-images --on-error skip || [ $? -eq 3 ]; } \
 | vpref augment --op diffusion:step="$step" \
 | vpref sample --model "$model" --preset "$preset" \

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Four answers a prompt, graded by a judge behind a rate limit, then DPO, as a chain of jobs: li2024.sh MODEL_DIR LRV.json IMAGE_DIR OUT_DIR
-# GEMINI_API_KEY must be set where the annotate job runs. One job grades everything: the limits are the account's, so more of them would only wait.
-#   SCIGRAPHQA=FILE.json FIGURES=IMAGE_DIR: with 2,562 rows of LRV go 2,522 of SciGraphQA, as in the paper; must be set unless FORMAT says other data
+# Four responses per prompt, graded by a rate-limited judge, then DPO, as a chain of jobs: li2024.sh MODEL_DIR LRV.json IMAGE_DIR OUT_DIR
+# GEMINI_API_KEY must be set where the annotate job runs. One job grades everything, because the rate limits are per account.
+#   SCIGRAPHQA=FILE.json FIGURES=IMAGE_DIR: 2,522 rows of SciGraphQA besides 2,562 of LRV, as in the paper; required unless FORMAT names other data
 #   RPM=150 requests per minute   MAX_COST=50 dollars   JUDGE=gemini:gemini-2.5-pro   PAIR='--preset li2024-dpo'
 #   TASKS=16 RANKS=1 CPUS=8 GPU='--gres=gpu' FORMAT=lrv IMPORT SAMPLE_FLAGS TRAIN_FLAGS: as in seva.sh
 set -euo pipefail
@@ -18,7 +18,7 @@ prompts=$(submit --job-name=prompts --time=02:00:00 <<'JOB'
 #!/bin/bash
 set -euo pipefail
 [ -e "$OUT/prompts.ndjson" ] && exit
-# 3: finished, but rows whose picture is missing were left out.
+# 3: finished, but rows with a missing image were skipped.
 vpref import "$FORMAT" "$DATA" $IMPORT --image-root "$IMAGES" --check-images --on-error skip -o "$OUT/prompts.first.ndjson" || [ $? -eq 3 ]
 if [ -n "${SCIGRAPHQA:-}" ]; then
   vpref import scigraphqa "$SCIGRAPHQA" --limit 2522 --image-root "$FIGURES" --check-images --on-error skip -o "$OUT/prompts.second.ndjson" || [ $? -eq 3 ]
@@ -28,13 +28,13 @@ mv "$OUT/prompts.first.ndjson" "$OUT/prompts.ndjson"
 JOB
 )
 sampled=$(IN="$OUT/prompts.ndjson" OUT="$OUT/sampled" submit --dependency="afterok:$prompts" "$(gpus 1)" --array="0-$((tasks - 1))" "$here/sample-array.sbatch")
-# A night's waiting needs one core and no GPU. Stopped at its time limit it is requeued; what is graded is kept.
+# Hours of waiting need one core and no GPU. At its time limit the job is requeued, and finished grades are kept.
 graded=$(submit --dependency="afterok:$sampled" --job-name=annotate --cpus-per-task=1 --time=24:00:00 --requeue --signal=B:USR1@120 <<'JOB'
 #!/bin/bash
 set -euo pipefail
 [ -e "$OUT/graded.ndjson" ] && exit
 cat "$OUT"/sampled.*.ndjson >"$OUT/sampled.ndjson"
-# In the background: the shell must see the end (3: some calls failed and can be tried again), and hand the signal on.
+# In the background, because the shell must handle the exit status (3: some calls failed and can be retried) and forward the signal.
 vpref annotate --judge "$JUDGE" --guide helpsteer --rpm "$RPM" --max-cost "$MAX_COST" --resume --requeue "$OUT/sampled.ndjson" -o "$OUT/graded.ndjson" &
 trap 'kill -USR1 $!' USR1
 status=0

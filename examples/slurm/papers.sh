@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The papers' matrix (examples/make/papers.mk) as arrays of jobs, a file of the stage a task: papers.sh MODEL_DIR DATA.json IMAGE_DIR OUT_DIR
-# Prompts, answers, grades, pairs and cells follow each other; then the table and the charts. Every task may be requeued; start this script again to resume.
-#   RANKS=1 training GPUs of one node a cell   AT_ONCE=16 tasks   CPUS=8 cores   GPU='--gres=gpu' (GPU='' without)   MPI=pmix
+# The papers' matrix (examples/make/papers.mk) as job arrays, one file of a stage per task: papers.sh MODEL_DIR DATA.json IMAGE_DIR OUT_DIR
+# Prompts, answers, grades, pairs and cells follow each other; then the table and the charts. Every task may be requeued; rerun this script to resume.
+#   RANKS=1 training GPUs of one node per cell   AT_ONCE=16 concurrent tasks   CPUS=8 cores   GPU='--gres=gpu' (GPU='' without)   MPI=pmix
 #   EXPERIMENTS SEEDS QUESTIONS_NAME IMAGES_NAME LRV LRV_IMAGES SCIGRAPHQA FIGURES JUDGE ...: as in papers.mk
 set -euo pipefail
 . "$(dirname "$0")/chain.bash"
@@ -10,7 +10,7 @@ export DIR=$OUT RULES=$here/../make/papers.mk
 if [ "$ranks" -gt 1 ]; then export LAUNCH="srun --mpi=${MPI:-pmix} --kill-on-bad-exit=1"; fi
 make -s -f "$RULES" "$DIR/settings"
 after=()
-# stage NAME FLAGS...: the files of list-NAME that are not there yet, as an array after the stage before.
+# stage NAME FLAGS...: the missing files of list-NAME, as an array after the previous stage.
 stage() {
   local name=$1 list=$OUT/$1.list missing=()
   shift
@@ -21,7 +21,7 @@ stage() {
   job=$(LIST=$list submit "${after[@]}" "$@" --job-name="$name" --array="0-$((${#missing[@]} - 1))%${AT_ONCE:-16}" --output="$logs/%x.%A.%a.log" --time=24:00:00 --requeue --signal=B:USR1@300 <<'JOB'
 #!/bin/bash
 set -euo pipefail
-# At the time limit make hands TERM on, what runs saves, and the task goes back into the queue.
+# At the time limit make forwards TERM, running commands save, and the task is requeued.
 make -f "$RULES" "$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$LIST")" &
 trap 'kill -TERM $!; wait $! || true; exec scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' USR1
 wait $!

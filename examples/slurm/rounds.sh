@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Rounds of alignment as a chain of jobs, a round a job (examples/make/rounds.mk): rounds.sh MODEL_DIR DATA.json IMAGE_DIR OUT_DIR
-# A round that fails its gate ends the chain, or with ON_WORSE=back the next one starts from the best. Start this script again to resume.
+# Rounds of alignment as a chain of jobs, one round per job (examples/make/rounds.mk): rounds.sh MODEL_DIR DATA.json IMAGE_DIR OUT_DIR
+# A round that fails its gate ends the chain, or with ON_WORSE=back the next one starts from the best. Rerun this script to resume.
 #   ROUNDS=3   RANKS=1 training GPUs of one node   CPUS=8 cores   GPU='--gres=gpu' (GPU='' without)   MPI=pmix
 #   POPE POPE_IMAGES CAPTIONS: held-out questions   JUDGE GUIDE GATE PAIR TRAIN LORA LR LR_2 ...: as in rounds.mk
 set -euo pipefail
@@ -15,7 +15,7 @@ for round in $(seq 1 "$ROUNDS"); do
   job=$(TARGET=$target submit "${after[@]}" "$(gpus "$ranks")" --ntasks="$ranks" --job-name="round-$round" --time=24:00:00 --requeue --signal=B:USR1@300 <<'JOB'
 #!/bin/bash
 set -euo pipefail
-# At the time limit make hands TERM on, what runs saves, and the job goes back into the queue.
+# At the time limit make forwards TERM, running commands save, and the job is requeued.
 make -f "$RULES" "$TARGET" &
 trap 'kill -TERM $!; wait $! || true; exec scontrol requeue "$SLURM_JOB_ID"' USR1
 wait $!

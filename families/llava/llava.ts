@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA-1.5: every picture at one square size, padded as the original trained, or cropped as Hugging Face's processor does.
+// LLaVA-1.5: every image at one square size, padded as in the original training, or cropped as by Hugging Face's processor.
 import type { Image } from '../../src/pixels/image.ts';
 import { type ResizeFilter, resizeImage, shortestEdgeSize } from '../../src/pixels/resize.ts';
 import { CLIP_MEAN, CLIP_STD, centerCrop, padToSquare } from '../../src/pixels/square.ts';
 import type { CheckpointFiles, Family, ImagePlan, JsonObject, Normalisation, VisionFamily } from '../family.ts';
 import { imageProcessor, type ProcessorSettings, visionConfig } from '../processor-settings.ts';
 
-/** How a checkpoint's images are brought to size. */
+/** How a checkpoint's images are resized. */
 export interface SquarePlan extends ImagePlan {
   /** `pad`: mean-colour square first, as the original LLaVA. `crop`: centre crop only, as Hugging Face's CLIP processor. */
   mode: 'pad' | 'crop';
   /** The shorter edge after resizing. */
   size: number;
-  /** False: both edges are `size` after resizing, whatever the shape (a processor's size {height, width}). */
+  /** False: both edges are `size` after resizing (a processor's size {height, width}). */
   keepsAspect?: false;
-  /** What is cut from the middle afterwards. */
+  /** Size of the center crop. */
   cropSize: { width: number; height: number };
   filter: ResizeFilter;
-  /** image_mean, whose colour the square has, also where nothing is normalised. */
+  /** image_mean, the colour of the square, even without normalisation. */
   imageMean: readonly [number, number, number];
-  /** The processor makes a mean-colour square itself, so that crop is pad. */
+  /** The processor pads to a mean-colour square itself, so crop equals pad. */
   padsFirst: boolean;
 }
 
@@ -39,7 +39,7 @@ const vision: VisionFamily<SquarePlan> = {
   expansion: () => '<image>',
   describe: ({ cropSize: { width, height }, mode }) =>
     `${width} x ${height}, image mode ${mode}${mode === 'pad' ? ' unless --image-mode crop' : ''}`,
-  // As ref.inputs has had it from the start; a normalisation that is not CLIP's comes after it.
+  // Keep the form of `ref.inputs` stable; add a normalisation only if it is not CLIP's.
   identity({ normalisation, imageMean, ...plan }) {
     const { size, cropSize, filter, padsFirst, keepsAspect } = plan;
     const isClip = isEqual(normalisation, { mean: imageMean, std: CLIP_STD, scale: 1 / 255 });
@@ -98,7 +98,7 @@ function readPlan(files: CheckpointFiles): SquarePlan {
 
 const processorType = (own: JsonObject) => own.image_processor_type ?? own.feature_extractor_type;
 
-/** Whether both edges are given. Throws unless all of them are the tower's. */
+/** Whether both edges are given. Throws unless all equal the tower's size. */
 function checkSizes(settings: ProcessorSettings, side: number, padsFirst: boolean): boolean {
   const crops = settings.boolean('do_center_crop', true);
   const exact = sidesOf(settings.raw('size'));
@@ -120,7 +120,7 @@ function sidesOf(value: unknown): { height: number; width: number } | undefined 
   return typeof height === 'number' && typeof width === 'number' ? { height, width } : undefined;
 }
 
-/** The shorter edge: a number, or {shortest_edge} alone; NaN for what is neither. */
+/** The shorter edge: a number, or only {shortest_edge}; else NaN. */
 function edgeOf(value: unknown, otherwise: number): number {
   if (value === undefined) return otherwise;
   if (typeof value === 'number') return value;
@@ -128,7 +128,7 @@ function edgeOf(value: unknown, otherwise: number): number {
   return typeof edge === 'number' && Object.values(others).every((other) => other === null) ? edge : Number.NaN;
 }
 
-/** The side of a square crop; NaN for another one. */
+/** The side of a square crop; else NaN. */
 function cropOf(value: unknown, otherwise: number): number {
   const sides = sidesOf(value);
   if (sides !== undefined) return sides.height === sides.width ? sides.height : Number.NaN;

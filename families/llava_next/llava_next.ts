@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA-NeXT (1.6): the whole picture bent to a square, then the picture in parts at the resolution of a list that suits it best.
+// LLaVA-NeXT (1.6): the whole image squeezed to a square, then tiles of the image at the best resolution of a list.
 import { cropImage } from '../../src/pixels/geometry.ts';
 import type { Image } from '../../src/pixels/image.ts';
 import { type ResizeFilter, resizeImage } from '../../src/pixels/resize.ts';
@@ -43,7 +43,7 @@ const vision: VisionFamily<PinpointPlan> = {
 
 export const llavaNext: Family = { modelTypes: ['llava_next'], vision };
 
-/** The resolution that keeps most of the picture, then the one that wastes least, then the first. Source: select_best_resolution of transformers. */
+/** The resolution that keeps most of the image, then the one with least padding, then the first. Source: select_best_resolution of transformers. */
 export function bestResolution({ height, width }: Size, pinpoints: PinpointPlan['pinpoints']): Size {
   let best = { height: 0, width: 0, effective: 0, wasted: Number.POSITIVE_INFINITY };
   for (const [high, wide] of pinpoints) {
@@ -56,7 +56,7 @@ export function bestResolution({ height, width }: Size, pinpoints: PinpointPlan[
   return { height: best.height, width: best.width };
 }
 
-// The picture keeps its shape within the resolution, in the middle of black.
+// Keep the aspect ratio, and center the image on black.
 function crops(image: Image, { side, pinpoints, filter }: PinpointPlan): Image[] {
   const best = bestResolution(image, pinpoints);
   const inner = sizeWithin(image, best);
@@ -88,7 +88,7 @@ const DEFAULT_PINPOINTS = [
 
 function readPlan(files: CheckpointFiles): PinpointPlan {
   const settings = imageProcessor(files, PROCESSORS, 'LlavaNextImageProcessor');
-  // A crop of the tower's size is the same with or without a centre crop; do_pad only fills a batch up with crops that the model drops.
+  // A centre crop does not change a crop of the tower's size. do_pad only adds crops that the model drops.
   settings.checkFlags(['do_center_crop', 'do_pad']);
   demandEqual(settings, 'aspect_ratio_setting', 'anyres', 'the family');
   const tower = visionConfig(files);
@@ -108,7 +108,7 @@ function readPlan(files: CheckpointFiles): PinpointPlan {
   };
 }
 
-// A number, {shortest_edge} or {height, width}; the class default of 224 where the file says nothing.
+// A number, {shortest_edge} or {height, width}; the class default 224 if absent.
 function checkSide(settings: ProcessorSettings, key: string, side: number): void {
   const value = settings.raw(key) ?? 224;
   const {
@@ -121,7 +121,7 @@ function checkSide(settings: ProcessorSettings, key: string, side: number): void
   if (height !== side || width !== side || !isOnlyThis) settings.fail(key, `${side} (vision_config.image_size)`);
 }
 
-// They stand in both files: the processor's make the crops, the model's put them together.
+// Both files have the list and must agree: the processor splits by it, the model merges by it.
 function readPinpoints(files: CheckpointFiles, settings: ProcessorSettings, side: number): PinpointPlan['pinpoints'] {
   const key = 'image_grid_pinpoints';
   const model = new ProcessorSettings(`${files.dir}/config.json`, files.config);

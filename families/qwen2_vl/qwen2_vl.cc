@@ -129,6 +129,9 @@ void parse_qwen_vision(const ConfigReader& vision, const ModelConfig& parsed, Qw
   for (const char* key : {"rope_type", "type"}) {
     if (rope.string(key, "axial") != "axial") rope.fail(key, "\"axial\"");
   }
+  for (const ConfigReader* place : {&rope, &vision}) {
+    if (place->has_null("rope_theta")) place->fail("rope_theta", "a number above 1");
+  }
   const ConfigReader& owner = rope.has("rope_theta") ? rope : vision;
   c.rope_theta = owner.number("rope_theta", 1e4);
   if (!(c.rope_theta > 1)) owner.fail("rope_theta", "a number above 1");

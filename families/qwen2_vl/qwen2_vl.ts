@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen2-VL: every picture in its own shape, both sides a multiple of patch x merge, the area within limits.
+// Qwen2-VL: every image keeps its shape; both sides are multiples of patch x merge, the area is within limits.
 import type { Image } from '../../src/pixels/image.ts';
 import { PixelError } from '../../src/pixels/pixel-error.ts';
 import { type ResizeFilter, resizeImage } from '../../src/pixels/resize.ts';
@@ -9,17 +9,17 @@ import { demandEqual, imageProcessor, type ProcessorSettings, visionConfig } fro
 
 export interface NativePlan extends ImagePlan {
   mode: 'native';
-  /** Both sides are multiples of it. */
+  /** Both sides are multiples of this. */
   factor: number;
   minPixels: number;
   maxPixels: number;
   filter: ResizeFilter;
 }
 
-/** The largest ratio of the sides that the family takes. */
+/** The largest aspect ratio that the family accepts. */
 const MAX_ASPECT = 200;
 
-/** The image side of a Qwen family; `patchSize` is what its configuration has where the file does not say it. */
+/** The image side of a Qwen family; `patchSize`: the config's default if the file has none. */
 export function qwenVision(patchSize: number): VisionFamily<NativePlan> {
   return {
     imageToken: '<|image_pad|>',
@@ -44,7 +44,7 @@ export function qwenVision(patchSize: number): VisionFamily<NativePlan> {
 
 export const qwen2Vl: Family = { modelTypes: ['qwen2_vl'], vision: qwenVision(14) };
 
-/** The size that a picture is brought to. Throws PixelError for one that is too long. Source: smart_resize of Qwen2VLImageProcessor. */
+/** The size after resizing. Throws PixelError for a too extreme aspect ratio. Source: smart_resize of Qwen2VLImageProcessor. */
 export function nativeSize({ height, width }: Size, { factor, minPixels, maxPixels }: NativePlan): Size {
   if (Math.max(height, width) / Math.min(height, width) > MAX_ASPECT)
     throw new PixelError('image', 'native', `sides of at most ${MAX_ASPECT} : 1`, `${width} x ${height}`);
@@ -101,7 +101,7 @@ function readNativePlan(files: CheckpointFiles, patchSize: number): NativePlan {
   };
 }
 
-// min_pixels and max_pixels before size, whose edges are numbers of pixels here.
+// min_pixels and max_pixels override size, whose edges are pixel counts here.
 function pixelLimits(settings: ProcessorSettings): { minPixels: number; maxPixels: number } {
   const size = settings.object('size');
   const known = ['shortest_edge', 'longest_edge', 'min_pixels', 'max_pixels'];

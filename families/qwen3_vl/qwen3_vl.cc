@@ -11,6 +11,14 @@ namespace {
 
 constexpr int64_t kMaxSize = 1 << 20;
 
+// transformers checks a layer_types of such a file and does not follow it, so one that says something else is refused.
+void check_layer_types(const ConfigReader& text, int32_t num_layers) {
+  if (!text.has("layer_types")) return;
+  const std::vector<std::string> types = text.strings("layer_types");
+  if (types != std::vector<std::string>(size_t(num_layers), "full_attention"))
+    text.fail("layer_types", cat("\"full_attention\" for each of ", num_layers, " layers"));
+}
+
 TextConfig parse_decoder(const ConfigReader& text) {
   TextConfig t = parse_text(text, {.model_type = "qwen3_vl_text",
                                    .vocab_size = 151936,
@@ -22,6 +30,7 @@ TextConfig parse_decoder(const ConfigReader& text) {
   const bool bias = text.boolean("attention_bias", false);
   t.bias[kQProj] = t.bias[kKProj] = t.bias[kVProj] = t.bias[kOProj] = bias;
   t.qk_norm = true;
+  check_layer_types(text, t.num_hidden_layers);
   parse_mrope(text, {24, 20, 20}, /*interleaved=*/true, t);
   return t;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SmolVLM and Idefics3: the picture in tiles of one size, and the whole of it as the last; tokens between the tiles say where each belongs.
+// SmolVLM and Idefics3: tiles of one size, then the whole image as the last tile. Text tokens between tiles give their positions.
 import { cropImage } from '../../src/pixels/geometry.ts';
 import type { Image } from '../../src/pixels/image.ts';
 import { PixelError } from '../../src/pixels/pixel-error.ts';
@@ -9,11 +9,11 @@ import { demandEqual, imageProcessor, processorConfig, visionConfig } from '../p
 
 interface TilePlan extends ImagePlan {
   mode: 'tiles';
-  /** The longer side, to which a small picture is enlarged too. */
+  /** The longer side; small images are enlarged to it. */
   longestEdge: number;
   /** A tile's sides. */
   tile: number;
-  /** False: the whole picture alone, at the size of a tile. */
+  /** False: only the whole image, at the size of a tile. */
   splits: boolean;
   filter: ResizeFilter;
 }
@@ -65,7 +65,7 @@ function crops(image: Image, plan: TilePlan): Image[] {
   return [...tiles, resizeImage(whole, tile, tile, filter)];
 }
 
-/** Rows and columns of tiles; 0 where the picture stands alone. */
+/** Rows and columns of tiles; 0 for the whole image only. */
 function grid(size: Size, plan: TilePlan): { rows: number; columns: number } {
   if (!plan.splits) return { rows: 0, columns: 0 };
   const { height, width } = tiledSize(longestEdgeSize(size, plan.longestEdge), plan);
@@ -75,7 +75,7 @@ function grid(size: Size, plan: TilePlan): { rows: number; columns: number } {
 
 const MAX_SIDE = 4096;
 
-/** The longer side at `longest`, the other cut to a whole number and made even. Source: get_resize_output_image_size of Idefics3ImageProcessor. */
+/** Scales the longer side to `longest`; the other is rounded down, then made even. Source: get_resize_output_image_size of Idefics3ImageProcessor. */
 function longestEdgeSize(size: Size, longest: number): Size {
   const aspect = size.width / size.height;
   const even = (side: number) => Math.max(side % 2 === 0 ? side : side + 1, 1);
@@ -94,7 +94,7 @@ function belowMaximum({ height, width }: Size): Size {
     : { height: MAX_SIDE, width: Math.max(Math.trunc(MAX_SIDE * aspect), 1) };
 }
 
-/** Both sides at the next multiple of a tile's, the shape bent to it. */
+/** Both sides rounded up to multiples of the tile size, without keeping the aspect ratio. */
 function tiledSize({ height, width }: Size, { tile }: TilePlan): Size {
   const aspect = width / height;
   const up = (side: number) => Math.ceil(side / tile) * tile;
@@ -119,7 +119,7 @@ const HALF = [0.5, 0.5, 0.5] as const;
 
 function readPlan(files: CheckpointFiles): TilePlan {
   const settings = imageProcessor(files, PROCESSORS, 'SmolVLMImageProcessor or Idefics3ImageProcessor');
-  // do_pad only fills a batch up; every tile has its full size.
+  // do_pad only fills batches; every tile has full size.
   settings.checkFlags(['do_image_splitting', 'do_pad']);
   const size = settings.object('size');
   const other = size.keys().find((key) => key !== 'longest_edge');
@@ -138,7 +138,7 @@ function readPlan(files: CheckpointFiles): TilePlan {
   };
 }
 
-// The tower's positions are those of a whole tile.
+// The tower's positions fit a full tile only.
 function checkTile(files: CheckpointFiles, tile: number): { patch: number; scale: number } {
   const vision = visionConfig(files);
   const side = vision.count('image_size', 224);

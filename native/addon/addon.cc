@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything the addon exports; src/engine/binding.ts has the same list with types.
+// All exports of the addon; src/engine/native.ts has the same list with types.
 #include <napi.h>
 
+#include "addon/form_plan.h"
 #include "addon/functions.h"
 #include "addon/machine.h"
 #include "addon/policy_object.h"
@@ -16,6 +17,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("mergeModel", Napi::Function::New(env, merge_model));
   exports.Set("abortRanks", Napi::Function::New(env, abort_ranks));
   exports.Set("mpiLibrary", Napi::Function::New(env, mpi_library_text));
+  exports.Set("planForm", Napi::Function::New(env, plan_form));
   exports.Set("linears", Napi::Function::New(env, list_linears));
   exports.Set("linearPaths", Napi::Function::New(env, linear_paths));
   exports.Set("losses", Napi::Function::New(env, list_losses));

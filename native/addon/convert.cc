@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "addon/convert.h"
 
+#include <cctype>
 #include <cmath>
 #include <cstring>
+
+#include "infer/stop.h"
 
 namespace vpref::addon {
 namespace {
@@ -23,6 +26,13 @@ std::vector<std::string> bytes_list(const Napi::Array& from, const char* name) {
   std::vector<std::string> list(from.Length());
   for (uint32_t i = 0; i < from.Length(); ++i) list[i] = bytes_text(from.Get(i), name);
   return list;
+}
+
+// "top_p" is "topP" in JavaScript.
+std::string camel_case(std::string_view name) {
+  std::string out;
+  for (size_t i = 0; i < name.size(); ++i) out += name[i] == '_' ? char(std::toupper(name[++i])) : name[i];
+  return out;
 }
 
 std::optional<DType> dtype_of(const std::string& name) {
@@ -185,11 +195,11 @@ GenerateRequest generate_request(const Napi::Object& from) {
   request.images = image_list(array_field(from, "images"));
   request.num_samples = int32_t(number_field(from, "numSamples"));
   request.first_sample = uint32_t(number_field(from, "firstSample"));
-  request.temperature = float(number_field(from, "temperature"));
-  request.top_p = float(number_field(from, "topP"));
-  request.top_k = int32_t(number_field(from, "topK"));
-  request.seed = seed_field(from);
-  request.rng_key = uint64_field(from, "rngKey");
+#define VPREF_SAMPLE_READ(TYPE, NAME, ...) request.sampling.NAME = TYPE(number_field(from, camel_case(#NAME).c_str()));
+  VPREF_SAMPLE_SETTINGS(VPREF_SAMPLE_READ)
+#undef VPREF_SAMPLE_READ
+  request.sampling.seed = seed_field(from);
+  request.sampling.rng_key = uint64_field(from, "rngKey");
   request.max_new_tokens = int32_t(number_field(from, "maxNewTokens"));
   request.eos_token_ids = int32_list(from.Get("eosTokenIds"), "eosTokenIds");
   request.stop_strings = bytes_list(array_field(from, "stopStrings"), "stopStrings");
@@ -231,6 +241,7 @@ Napi::Value info_value(Napi::Env env, const EngineInfo& info) {
   to.Set("dtype", dtype_name(info.dtype));
   to.Set("storedDtype", dtype_name(info.stored_dtype));
   to.Set("quantize", packing_name(info.packing));
+  to.Set("storedForm", packing_name(info.stored_form));
   to.Set("numParameters", double(info.num_parameters));
   to.Set("threads", info.threads);
   to.Set("notes", text_list(env, info.notes));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JavaScript values to the engine's requests and its results back. A missing or misshapen field throws a TypeError
-// naming it: that is a bug of the TypeScript side, never a user's error.
+// Converts JavaScript values to the engine's requests, and its results to JavaScript. A missing or wrong field throws a
+// TypeError with its name: a bug of the TypeScript side, never a user's error.
 #pragma once
 #include <napi.h>
 
@@ -20,7 +20,7 @@ Napi::Value layout_value(Napi::Env env, const ImageLayout& layout, int64_t num_f
 Napi::Value generate_value(Napi::Env env, const GenerateResult& result);
 Napi::Value score_value(Napi::Env env, const ScoreResult& result);
 
-// For other objects of the addon (trainer).
+// Also for the trainer.
 std::vector<int32_t> int32_list(const Napi::Value& from, const char* name);
 std::string string_field(const Napi::Object& from, const char* name);
 double number_field(const Napi::Object& from, const char* name);

@@ -31,7 +31,7 @@ Napi::Value loss_needs(const Napi::CallbackInfo& info) {
       return std::any_of(terms.begin(), terms.end(), [need](const LossTerm& t) { return t.info->*need; });
     };
     Napi::Object to = Napi::Object::New(env);
-    // In a sum with others (but kto) a loss that takes both takes pairs.
+    // In a sum with other losses (except kto), a loss that takes both takes pairs.
     const bool takes_both =
         std::all_of(terms.begin(), terms.end(), [](const LossTerm& t) { return t.info->takes_both; });
     const auto ignores_label = [](const LossTerm& t) { return !t.info->needs_label && !t.info->takes_both; };
@@ -81,6 +81,7 @@ Napi::Value merge_model(const Napi::CallbackInfo& info) {
         policy->promises()->make<std::monostate>(env, [result](Napi::Env env, std::monostate&&) -> Napi::Value {
           Napi::Object to = Napi::Object::New(env);
           to.Set("numMerged", double(result->num_merged));
+          to.Set("numUnpacked", double(result->num_unpacked));
           to.Set("relativeError", result->relative_error);
           to.Set("packingChange", result->packing_change);
           to.Set("packingChangeOfDelta", result->packing_change_of_delta);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the addon answers without a trainer: what there is to know of losses and linears, merging, the ends of ranks.
+// Functions of the addon without an object: tables of losses and linears, merging, the end of ranks.
 #pragma once
 #include <napi.h>
 
@@ -7,14 +7,12 @@ namespace vpref::addon {
 
 // lossNeeds(text: string): LossNeeds
 Napi::Value loss_needs(const Napi::CallbackInfo& info);
-// meanLoss(settings: {loss, lossOptions}, rows: LossRow[], points: {kl, rewardMean}): number, of sums that were
-// scored
+// meanLoss(settings: {loss, lossOptions}, rows: LossRow[], points: {kl, rewardMean}): number, of scored rows
 Napi::Value mean_loss(const Napi::CallbackInfo& info);
 // mergeModel(policy: Policy, {dir, dtype: 'f32' | 'f16', trainedOn: Quantize}): Promise<{numMerged, relativeError,
-// ...}>: weight files with the adapters, or what a trainer over this policy has made of the weights, in them
+// ...}>: writes weight files with the adapters merged, or with the weights that a trainer of this policy has trained
 Napi::Value merge_model(const Napi::CallbackInfo& info);
-// abortRanks(exitCode: number): ends every rank of this run, whether or not it has joined the others yet; returns
-// only where it cannot
+// abortRanks(exitCode: number): ends every rank of this run, also those that have not joined; returns only if it fails
 Napi::Value abort_ranks(const Napi::CallbackInfo& info);
 // mpiLibrary(): string, of vpref_mpi.so
 Napi::Value mpi_library_text(const Napi::CallbackInfo& info);

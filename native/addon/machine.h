@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this build and this machine can run, for `vpref doctor`.
+// The backends of this build and machine, for `vpref doctor`.
 #pragma once
 #include <napi.h>
 

@@ -6,7 +6,7 @@
 namespace vpref::addon {
 namespace {
 
-// What `new Policy` gets from load().
+// The argument of `new Policy` in load().
 struct Loaded {
   std::shared_ptr<Engine> engine;
   std::shared_ptr<PromiseQueue> promises;
@@ -17,39 +17,27 @@ Napi::Object request_object(const Napi::CallbackInfo& info) {
   return info[0].As<Napi::Object>();
 }
 
-// {id, promise}. A request that the engine refuses rejects its promise, like one that fails later.
-template <class T, class Queue>
-Napi::Value submit(Napi::Env env, PromiseQueue& promises, std::function<Napi::Value(Napi::Env, T&&)> convert,
-                   Queue&& queue) {
-  auto [promise, done] = promises.make<T>(env, std::move(convert));
-  Engine::RequestId id = 0;
-  try {
-    id = queue(done);
-  } catch (const Error& error) {
-    done(error);
-  }
-  Napi::Object to = Napi::Object::New(env);
-  to.Set("id", double(id));
-  to.Set("promise", promise);
-  return to;
-}
+// The result that a function converts.
+template <class Result>
+Result written_by(Napi::Value (*)(Napi::Env, const Result&));
 
 }  // namespace
 
 Napi::Function PolicyObject::define(Napi::Env env) {
-  Napi::Function constructor = DefineClass(env, "Policy",
-                                           {
-                                               StaticMethod("load", &PolicyObject::load),
-                                               InstanceMethod("info", &PolicyObject::info),
-                                               InstanceMethod("layout", &PolicyObject::layout),
-                                               InstanceMethod("memoryPlan", &PolicyObject::memory_plan),
-                                               InstanceMethod("generate", &PolicyObject::generate),
-                                               InstanceMethod("score", &PolicyObject::score),
-                                               InstanceMethod("cancel", &PolicyObject::cancel),
-                                               InstanceMethod("pace", &PolicyObject::pace),
-                                               InstanceMethod("advance", &PolicyObject::advance),
-                                               InstanceMethod("close", &PolicyObject::close),
-                                           });
+  Napi::Function constructor = DefineClass(
+      env, "Policy",
+      {
+          StaticMethod("load", &PolicyObject::load),
+          InstanceMethod("info", &PolicyObject::info),
+          InstanceMethod("layout", &PolicyObject::layout),
+          InstanceMethod("memoryPlan", &PolicyObject::memory_plan),
+          InstanceMethod("generate", &PolicyObject::submit<generate_request, &Engine::generate, generate_value>),
+          InstanceMethod("score", &PolicyObject::submit<score_request, &Engine::score, score_value>),
+          InstanceMethod("cancel", &PolicyObject::cancel),
+          InstanceMethod("pace", &PolicyObject::pace),
+          InstanceMethod("advance", &PolicyObject::advance),
+          InstanceMethod("close", &PolicyObject::close),
+      });
   return constructor;
 }
 
@@ -62,7 +50,7 @@ PolicyObject::PolicyObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Po
 }
 
 PolicyObject::~PolicyObject() {
-  engine_.reset();  // its last callbacks still need the queue
+  engine_.reset();  // first, because its last callbacks need the queue
   if (promises_) promises_->close();
 }
 
@@ -99,25 +87,25 @@ Napi::Value PolicyObject::memory_plan(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), engine()->memory_plan()); });
 }
 
-Napi::Value PolicyObject::generate(const Napi::CallbackInfo& info) {
+// A request that the engine refuses rejects its promise, as one that fails later.
+template <auto read, auto start, auto write>
+Napi::Value PolicyObject::submit(const Napi::CallbackInfo& info) {
+  using Result = decltype(written_by(write));
   const Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    auto target = engine();
-    GenerateRequest request = generate_request(request_object(info));
-    return submit<GenerateResult>(
-        env, *promises_, [](Napi::Env env, GenerateResult&& result) { return generate_value(env, result); },
-        [&](auto done) { return target->generate(std::move(request), std::move(done)); });
-  });
-}
-
-Napi::Value PolicyObject::score(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    auto target = engine();
-    ScoreRequest request = score_request(request_object(info));
-    return submit<ScoreResult>(
-        env, *promises_, [](Napi::Env env, ScoreResult&& result) { return score_value(env, result); },
-        [&](auto done) { return target->score(std::move(request), std::move(done)); });
+  return guarded(env, [&]() -> Napi::Value {
+    auto request = read(request_object(info));
+    auto [promise, done] =
+        promises_->make<Result>(env, [](Napi::Env env, Result&& result) { return write(env, result); });
+    Engine::RequestId id = 0;
+    try {
+      id = (*engine().*start)(std::move(request), done);
+    } catch (const Error& error) {
+      done(error);
+    }
+    Napi::Object to = Napi::Object::New(env);
+    to.Set("id", double(id));
+    to.Set("promise", promise);
+    return to;
   });
 }
 
@@ -142,7 +130,7 @@ Napi::Value PolicyObject::advance(const Napi::CallbackInfo& info) {
 
 Napi::Value PolicyObject::close(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  // The engine's thread is joined off Node's thread, so that its callbacks can still be settled.
+  // The engine's thread is joined on another thread, so that Node's thread can settle its last promises.
   return promises_->run<bool>(
       env,
       [engine = std::exchange(engine_, nullptr)]() mutable {

@@ -16,7 +16,7 @@ class PolicyObject : public Napi::ObjectWrap<PolicyObject> {
   explicit PolicyObject(const Napi::CallbackInfo& info);
   ~PolicyObject() override;
 
-  // For other objects over the same model (trainer). Throws Error{"closed"} after close().
+  // For a trainer of the same model. Throws Error{"closed"} after close().
   std::shared_ptr<Engine> engine() const;
   std::shared_ptr<PromiseQueue> promises() const { return promises_; }
 
@@ -25,12 +25,14 @@ class PolicyObject : public Napi::ObjectWrap<PolicyObject> {
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value layout(const Napi::CallbackInfo& info);  // (image shape) -> {runs, numRows, numFeatures}
   Napi::Value memory_plan(const Napi::CallbackInfo& info);
-  Napi::Value generate(const Napi::CallbackInfo& info);  // (request) -> {id, promise}
-  Napi::Value score(const Napi::CallbackInfo& info);     // (request) -> {id, promise}
-  void cancel(const Napi::CallbackInfo& info);           // (id)
-  void pace(const Napi::CallbackInfo& info);             // (boolean)
-  Napi::Value advance(const Napi::CallbackInfo& info);   // () -> Promise: settled after the requests that ended
-  Napi::Value close(const Napi::CallbackInfo& info);     // () -> Promise: waiting requests end as cancelled
+  // generate, score: (request) -> {id, promise}. `read` and `write` convert request and result; `start` is the
+  // engine's.
+  template <auto read, auto start, auto write>
+  Napi::Value submit(const Napi::CallbackInfo& info);
+  void cancel(const Napi::CallbackInfo& info);          // (id)
+  void pace(const Napi::CallbackInfo& info);            // (boolean)
+  Napi::Value advance(const Napi::CallbackInfo& info);  // () -> Promise: settled after the requests that ended
+  Napi::Value close(const Napi::CallbackInfo& info);    // () -> Promise: waiting requests end as cancelled
 
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<PromiseQueue> promises_;

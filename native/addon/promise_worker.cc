@@ -13,8 +13,7 @@ Napi::Error engine_error(Napi::Env env, const std::string& code, const std::stri
 std::shared_ptr<PromiseQueue> PromiseQueue::create(Napi::Env env) {
   std::shared_ptr<PromiseQueue> queue(new PromiseQueue());
   auto nothing = Napi::Function::New(env, [](const Napi::CallbackInfo&) {});
-  // When the process goes down Node takes the function away before it finalizes our objects; it is not touched after
-  // that.
+  // When the process ends, Node releases the function before it finalizes our objects; it is not used after that.
   auto* kept = new std::shared_ptr<PromiseQueue>(queue);
   queue->function_ =
       Napi::ThreadSafeFunction::New(env, nothing, "vpref", /*max_queue_size=*/0, /*initial_thread_count=*/1, kept,
@@ -48,7 +47,7 @@ void PromiseQueue::post(Closure closure) {
   if (!open_) return;
   auto* carried = new Closure(std::move(closure));
   const napi_status status = function_.NonBlockingCall(carried, [](Napi::Env env, Napi::Function, Closure* carried) {
-    // env is null when the process is going down: nobody waits any more.
+    // env is null when the process ends: the promise is not needed any more.
     if (env != nullptr) (*carried)(env);
     delete carried;
   });

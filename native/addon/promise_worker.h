@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Results of the engine's threads, settled as promises on Node's thread.
+// Settles promises on Node's thread with results of the engine's threads.
 #pragma once
 #include <napi.h>
 
@@ -18,7 +18,7 @@ namespace vpref::addon {
 // An Error object with `code` and `engine: true`; src/engine makes an EngineError of it.
 Napi::Error engine_error(Napi::Env env, const std::string& code, const std::string& message);
 
-// Runs `body`; a vpref::Error (or any other exception but Napi's) becomes a JavaScript one.
+// Runs `body` and throws its exceptions as JavaScript errors.
 template <class Body>
 auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
   try {
@@ -34,15 +34,15 @@ auto guarded(Napi::Env env, Body&& body) -> decltype(body()) {
   }
 }
 
-// Carries closures from any thread to Node's thread. Keeps the process alive while promises wait, and only then.
+// Carries closures from any thread to Node's thread. Keeps the process alive while promises are pending.
 class PromiseQueue : public std::enable_shared_from_this<PromiseQueue> {
  public:
   static std::shared_ptr<PromiseQueue> create(Napi::Env env);
-  // Node's thread, once, when nothing more will come.
+  // Node's thread, once, after the last use.
   void close();
 
-  // Node's thread: a promise, and the function that any thread calls once with the result.
-  //   convert: on Node's thread, T to a JavaScript value.
+  // Node's thread: makes a promise, and the function that any thread calls once with the result.
+  //   convert: makes a JavaScript value of T, on Node's thread.
   template <class T>
   std::pair<Napi::Promise, std::function<void(std::variant<T, Error>)>> make(
       Napi::Env env, std::function<Napi::Value(Napi::Env, T&&)> convert) {
@@ -67,7 +67,7 @@ class PromiseQueue : public std::enable_shared_from_this<PromiseQueue> {
     return {deferred->Promise(), std::move(settle)};
   }
 
-  // Node's thread: runs `work` on a thread of its own (loading; what has its own queue does not come here).
+  // Node's thread: runs `work` on a new thread, for loading and closing.
   template <class T>
   Napi::Promise run(Napi::Env env, std::function<T()> work, std::function<Napi::Value(Napi::Env, T&&)> convert) {
     auto [promise, settle] = make<T>(env, std::move(convert));

@@ -21,7 +21,7 @@ SegmentInput segment_of(const Napi::Object& from) {
   return s;
 }
 
-// Empty where there is none.
+// Empty if there is none.
 std::vector<double> doubles_of(const Napi::Value& from) {
   if (!from.IsArray()) return {};
   const Napi::Array list = from.As<Napi::Array>();

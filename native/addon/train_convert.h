@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// JavaScript values to the trainer's rows and settings and its results back, as convert.h does for the engine.
+// Converts JavaScript values to the trainer's rows and settings, and its results to JavaScript, as convert.h does.
 #pragma once
 #include <napi.h>
 

@@ -31,12 +31,12 @@ Napi::Function TrainerObject::define(Napi::Env env) {
 
 TrainerObject::Shared::~Shared() {
   if (!session) return;
-  // The last job may still be using the session's buffers: it is deleted after it, on the same thread.
+  // The running job may use the session's buffers, so the session is deleted after it, on the same thread.
   auto* last = session.release();
   try {
     engine->run([last](Context&, Model&) { delete last; }, [](Outcome<std::monostate>) {});
   } catch (const Error&) {
-    delete last;  // the engine is closed: nothing runs any more
+    delete last;  // the engine is closed, so no job runs
   }
 }
 

@@ -17,7 +17,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   explicit TrainerObject(const Napi::CallbackInfo& info);
 
  private:
-  // The session lives and dies on the compute thread; this outlives whichever side ends first.
+  // The session is made and deleted on the compute thread.
   struct Shared {
     std::shared_ptr<Engine> engine;
     std::unique_ptr<TrainSession> session;
@@ -36,7 +36,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Napi::Value restore(const Napi::CallbackInfo& info);         // (file) -> Promise<number of steps done>
   Napi::Value agree(const Napi::CallbackInfo& info);           // (value) -> Promise<largest of all ranks>
   Napi::Value exchange(const Napi::CallbackInfo& info);        // (text) -> Promise<texts of all ranks, by rank>
-  Napi::Value leave(const Napi::CallbackInfo& info);           // () -> Promise<void>: the end of what ranks do together
+  Napi::Value leave(const Napi::CallbackInfo& info);           // () -> Promise<void>: ends the ranks' communication
   Napi::Value info(const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero,
                                                      // rewardMean, volume}
   void cancel(const Napi::CallbackInfo& info);       // (): the running step ends unchanged

@@ -10,14 +10,27 @@
 
 namespace vpref {
 
+namespace {
+
+constexpr uintptr_t kNoMemory = uintptr_t(1) << 48;  // aligned, not null, and no process's memory
+
+}  // namespace
+
 Buffer::Buffer(Device device, size_t bytes, bool zero) : device_(device), bytes_(bytes) {
   if (bytes == 0) return;
   data_ = device_alloc(device, bytes);
   if (zero) device_zero(device, data_, bytes);
 }
 
+Buffer Buffer::measuring(size_t bytes) {
+  Buffer buffer;
+  buffer.data_ = reinterpret_cast<void*>(kNoMemory);
+  buffer.bytes_ = bytes;
+  return buffer;
+}
+
 Buffer::~Buffer() {
-  if (data_) device_free(device_, data_);
+  if (data_ && data_ != reinterpret_cast<void*>(kNoMemory)) device_free(device_, data_);
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -29,12 +42,6 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   return *this;
 }
-
-namespace {
-
-constexpr uintptr_t kNoMemory = uintptr_t(1) << 48;  // aligned, not null, and no process's memory
-
-}  // namespace
 
 Tensor Arena::tensor(DType dtype, std::initializer_list<int64_t> shape) {
   Tensor t(measuring_ ? reinterpret_cast<char*>(kNoMemory + used_) : static_cast<char*>(buffer_.data()) + used_, dtype,

@@ -17,6 +17,8 @@ class Buffer {
   Buffer() = default;
   Buffer(Device device, size_t bytes, bool zero = false);  // throws Error{"memory"} saying how much was asked for
   ~Buffer();
+  // An address of no memory, where nothing is read or written: of code that is measured.
+  static Buffer measuring(size_t bytes);
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   void* data() const { return data_; }

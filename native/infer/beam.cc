@@ -10,7 +10,7 @@ namespace vpref {
 
 namespace {
 
-constexpr float kOut = -1.0e9f;  // what transformers adds to a score that must not win
+constexpr float kOut = -1.0e9f;  // transformers adds it to a score that must not win
 
 }  // namespace
 
@@ -88,12 +88,12 @@ void BeamSearch::advance(const float* logits, int32_t vocab) {
   merged.resize(size_t(num_beams_));
   finished_ = std::move(merged);
 
-  // Can a running beam still beat the worst finished one? An open place counts as beatable.
+  // Whether a running beam can still beat the worst finished one. A free place can always be won.
   const bool full = std::all_of(finished_.begin(), finished_.end(), [](const Hypothesis& h) { return h.finished; });
   if (full) can_improve_ = can_improve_ && !next.empty() && next.front().score / float(length) > finished_.back().score;
   done_ = all_ended || next.empty() || !can_improve_;
   if (done_) return;
-  // Fewer live candidates than beams can only happen when other stop rules end them; then fewer beams run.
+  // If other stop rules end candidates, fewer beams than num_beams run.
   running_ = std::move(next);
   parents_ = std::move(parents);
 }

@@ -15,7 +15,7 @@ class BeamSearch {
     float score = 0;           // running: the sum; finished: sum / length
     bool finished = false;
   };
-  // ends: does this token sequence end here (end token, stop string)? max_new_tokens ends every sequence.
+  // ends: whether this token sequence ends here (end token, stop string). max_new_tokens ends every sequence.
   // num_end_tokens widens the candidate list, so that live beams remain when others end.
   BeamSearch(int32_t num_beams, int32_t num_end_tokens, int32_t max_new_tokens,
              std::function<bool(const std::vector<int32_t>&)> ends);
@@ -23,7 +23,7 @@ class BeamSearch {
   // One step from the logits of the running beams: [rows][vocab] f32, one row in the first step, num_beams afterwards.
   void advance(const float* logits, int32_t vocab);
   bool done() const { return done_; }
-  // After advance: what each running beam continues, and its newest token.
+  // After advance(): the beam that each running beam continues.
   const std::vector<int32_t>& parents() const { return parents_; }
   const std::vector<Hypothesis>& running() const { return running_; }
   // The best finished sequence; only when done.

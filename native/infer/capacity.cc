@@ -9,19 +9,22 @@ namespace vpref {
 
 namespace {
 
-constexpr int64_t kMinKvRows = 1024, kMaxKvRowsCpu = 16384, kMaxKvRowsCuda = 262144;
-// On CUDA: what libraries, image encoder and attention take beside the plan.
+constexpr int64_t kMaxKvRowsCpu = 16384, kMaxKvRowsCuda = 262144;
 constexpr size_t kCudaReserve = size_t(512) << 20;
 
 std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
 
 }  // namespace
 
+size_t reserved_bytes(Device device, const MemorySize& memory) {
+  return device == Device::cpu ? 0 : std::max(memory.total / 16, kCudaReserve);
+}
+
 int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tokens) {
   const MemorySize memory = memory_size(model.device());
   if (model.device() == Device::cpu)
     return std::max(kMinKvRows, KvCache::rows_within(memory.total / 4, model.config, model.compute(), kMaxKvRowsCpu));
-  const size_t step = forward.plan_bytes(), taken = step + std::max(memory.total / 16, kCudaReserve);
+  const size_t step = forward.plan_bytes(), taken = step + reserved_bytes(model.device(), memory);
   const size_t left = memory.free - std::min(memory.free, taken);
   const int64_t rows = KvCache::rows_within(left, model.config, model.compute(), kMaxKvRowsCuda);
   check(rows >= kMinKvRows, "memory", "the GPU has ", mebibytes(memory.free), " free beside the weights; a step of ",
@@ -37,7 +40,7 @@ std::string plan_text(const Model& model, const Generator& generator, const Forw
   std::string text = cat("weights read in place: ", mebibytes(model.mapped_bytes()),
                          "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV cache: ",
                          kv_cache ? cat(mebibytes(kv_cache->bytes()), " for ", kv_cache->num_rows(), " rows, ",
-                                        kv_cache->rows_touched(), " used so far")
+                                        kv_cache->high_water_rows(), " used so far")
                                   : std::string("not planned yet"),
                          "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", batch_tokens, " rows of ",
                          dtype_name(model.compute()), "\nimage rows: ", mebibytes(images.bytes()), " (",

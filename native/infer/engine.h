@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's face: a loaded model behind one compute thread and one bounded queue. Tokens in, tokens and
-// log-probabilities out.
+// A loaded model behind one compute thread and one bounded queue.
 //
 // Requests that wait together are computed together: prompts are prefilled into one KV cache, all unfinished branches
-// decode in one step, scored trees are packed into one forward. What a request gets does not depend on its company but
-// for rounding: the draws are keyed by (seed, rng_key, sample, position).
+// decode in one step, scored trees are packed into one forward. A result does not depend on the other requests, except
+// for rounding: sampling is keyed by (seed, rng_key, sample, position).
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "core/context.h"
 #include "core/dtype.h"
-#include "core/error.h"
 #include "core/packed_weight.h"
-#include "input/image.h"
+#include "infer/request.h"
 #include "input/pixels.h"
 #include "model/image_layout.h"
 #include "model/model.h"
@@ -58,82 +55,12 @@ struct EngineInfo {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   DType stored_dtype = DType::f32;
-  Packing packing = Packing::none;  // EngineOptions::packing
+  Packing packing = Packing::none;      // EngineOptions::packing
+  Packing stored_form = Packing::none;  // Model::stored_form
   int64_t num_parameters = 0;
   int threads = 1;
   std::vector<std::string> notes;  // Model::notes
 };
-
-// Stops a branch that repeats itself: its last tokens are `min_repeats` copies of one pattern of at most `max_period`
-// tokens. 0 is off.
-struct RepetitionCheck {
-  int32_t max_period = 0;
-  int32_t min_repeats = 8;  // fewer may be an answer
-};
-
-struct GenerateRequest {
-  std::vector<int32_t> prompt;  // ids, the image token once per image row (canonical expanded ids)
-  std::vector<Image> images;    // in the order of their runs in the prompt
-  int32_t num_samples = 1;      // samples drawn from this one prefix
-  uint32_t first_sample =
-      0;                  // number of the first sample, so that n samples of one request or of n requests draw the same
-  float temperature = 0;  // 0: greedy
-  float top_p = 1;
-  int32_t top_k = 0;
-  uint64_t seed = 0;
-  uint64_t rng_key = 0;  // hash of the record's id and view
-  int32_t max_new_tokens = 256;
-  std::vector<int32_t> eos_token_ids;     // empty: the model's
-  std::vector<std::string> stop_strings;  // bytes; matched on the response's bytes, also across tokens
-  RepetitionCheck repetition;
-  int32_t num_beams = 1;  // > 1: beam search as transformers does it (length penalty 1, early_stopping false); needs
-                          // temperature 0 and 1 branch
-};
-
-enum class FinishReason : uint8_t { stop, length, repetition };
-const char* finish_reason_name(FinishReason reason);  // "stop", "length", "repetition"
-
-struct GeneratedBranch {
-  std::vector<int32_t> token_ids;      // end token included when it was drawn
-  std::vector<float> per_token_logps;  // raw: full vocabulary, temperature 1
-  double logps = 0;                    // their sum
-  FinishReason finish_reason = FinishReason::length;
-  int32_t stop_string = -1;  // which of stop_strings ended it; -1: an end token or none
-};
-
-struct GenerateResult {
-  std::vector<GeneratedBranch> branches;
-  int32_t num_prompt_tokens = 0;
-};
-
-// One node of a scored tree. The parent stands earlier in the list; -1 starts a tree at position 0.
-struct ScoreSegment {
-  int32_t parent = -1;
-  std::vector<int32_t> token_ids;  // ids, the image token once per image row
-  std::vector<int32_t> images;     // ScoreRequest::images index of each run of image rows, in order
-  bool scored = false;  // a response, whose log-probabilities are wanted: every id is a token, also the image token's
-};
-
-// Usually one prompt and its branches; several trees (clean and distorted image) may share one request and one copy of
-// an image.
-struct ScoreRequest {
-  std::vector<ScoreSegment> segments;
-  std::vector<Image> images;
-};
-
-struct ScoredSegment {
-  int32_t segment = 0;
-  std::vector<float> per_token_logps;
-  double logps = 0;
-};
-
-struct ScoreResult {
-  std::vector<ScoredSegment> segments;  // the scored ones, in request order
-};
-
-// What a callback gets: the result, or why there is none (code "cancelled" after cancel()).
-template <class T>
-using Outcome = std::variant<T, Error>;
 
 class Engine {
  public:
@@ -157,12 +84,12 @@ class Engine {
   RequestId score(ScoreRequest request, std::function<void(Outcome<ScoreResult>)> done);
   // Runs `job` alone on the compute thread, between steps (training).
   RequestId run(std::function<void(Context&, Model&)> job, std::function<void(Outcome<std::monostate>)> done);
-  // Paced, the engine computes only when told to: each advance() goes on until a request ends, or none is left, and
-  // calls `paused` after that request's own callback. What is queued between two advances makes the same batches
-  // whatever the timing of its arrival.
+  // Paced, the engine computes only during an advance(), which ends when a request ends or none is left; `paused` is
+  // called after that request's own callback. Requests queued between two advances form the same batches, whenever
+  // they arrive.
   void pace(bool paced);
   void advance(std::function<void()> paused);
-  // Its callback gets Error{"cancelled"} at the next step boundary, unless it has finished. A job that has begun is not
+  // The request ends with Error{"cancelled"} before the next step, unless it has finished. A running job is not
   // interrupted.
   void cancel(RequestId id);
 

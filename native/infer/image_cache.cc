@@ -78,8 +78,8 @@ void ImageCache::make_room(size_t bytes) {
   }
 }
 
-// Taking and giving back GPU memory stops the GPU: a buffer of the same size is used again. Those of other sizes are
-// kept only until one is taken.
+// Reuses a buffer of the same size, because allocating and freeing GPU memory stops the GPU. Buffers of other sizes are
+// kept until one is allocated.
 Buffer ImageCache::take_buffer(size_t bytes) {
   const auto same = std::find_if(spare_.begin(), spare_.end(), [bytes](const Buffer& b) { return b.bytes() == bytes; });
   if (same == spare_.end()) {
@@ -101,8 +101,8 @@ void ImageCache::encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>
                      {rows * model_.vision().num_planes(), model_.config.text.hidden_size});
     todo.push_back(e.get());
   }
-  // On the CPU one image at a time lands in its own buffer; several at once need copies afterwards, and a tower of 577
-  // rows fills the GEMM already.
+  // On the CPU each image is encoded into its own buffer: several at once would need copies, and the 577 rows of one
+  // fill the GEMM.
   const int64_t most = model_.device() == Device::cpu ? 256 : 9232;
   const auto count_from = [&](size_t begin) {
     size_t count = 0;
@@ -119,8 +119,7 @@ void ImageCache::encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>
       encode_some(ctx, std::span(todo).subspan(begin, count));
     }
   } catch (...) {
-    for (; begin < todo.size(); ++begin)
-      todo[begin]->rows = Tensor();  // they hold nothing: the next request encodes them
+    for (; begin < todo.size(); ++begin) todo[begin]->rows = Tensor();  // not encoded: the next request does it
     throw;
   }
 }

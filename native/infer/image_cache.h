@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Projected image rows by content: an image is encoded once however many requests, branches and views of one batch show
-// it.
+// Projected image rows by content: an image is encoded once for all requests, branches and views that show it.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -23,15 +22,15 @@ struct ImageRows {
   Tensor rows;
 };
 
-// Of pixels and recipe. Finds candidates only: equality is decided on the pixels.
+// Hash of pixels and recipe. It finds candidates; equality is decided on the pixels.
 uint64_t content_hash(const Image& image);
 
 class ImageCache {
  public:
   ImageCache(const Model& model, size_t max_bytes) : model_(model), encoder_(model), max_bytes_(max_bytes) {}
-  // The entry of an image with these pixels and this recipe; the least recently used unshared entries make room.
+  // The entry of an image with these pixels and this recipe. The least recently used unshared entries are dropped.
   std::shared_ptr<ImageRows> find(Image image);
-  // Encodes those that are not yet.
+  // Encodes the entries that are not encoded.
   void encode(Context& ctx, std::span<const std::shared_ptr<ImageRows>> entries);
   void clear() { entries_.clear(), by_hash_.clear(), bytes_ = 0; }
   ImageEncoder& encoder() { return encoder_; }
@@ -48,8 +47,8 @@ class ImageCache {
   const Model& model_;
   ImageEncoder encoder_;
   size_t max_bytes_;
-  Buffer staging_;             // several images together
-  std::vector<Buffer> spare_;  // of entries that made room, on CUDA; a buffer of the wanted size is used again
+  Buffer staging_;             // of several images together
+  std::vector<Buffer> spare_;  // of dropped entries, on CUDA: reused for an entry of the same size
   size_t bytes_ = 0;
   uint64_t next_uid_ = 1;
   int64_t num_encoded_ = 0;

@@ -37,15 +37,15 @@ int64_t KvCache::rows_within(size_t bytes, const ModelConfig& config, DType dtyp
   return fits;
 }
 
-std::shared_ptr<KvCache::Region> KvCache::take(int32_t count, bool may_grow) {
+std::shared_ptr<KvCache::Block> KvCache::take(int32_t count, bool may_grow) {
   for (auto at = free_.begin(); at != free_.end(); ++at) {
     const auto [begin, available] = *at;
-    if (available < count || (!may_grow && begin + count > touched_)) continue;
+    if (available < count || (!may_grow && begin + count > high_water_)) continue;
     free_.erase(at);
     if (available > count) free_.emplace(begin + count, available - count);
     used_ += count;
-    touched_ = std::max(touched_, begin + count);
-    return std::make_shared<Region>(this, begin, count);
+    high_water_ = std::max(high_water_, begin + count);
+    return std::make_shared<Block>(this, begin, count);
   }
   return nullptr;
 }

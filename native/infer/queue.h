@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests of one kind that wait for the compute thread, first come first served. Guarded by who owns it.
+// Requests of one kind that wait for the compute thread, first in, first out. Its owner holds the lock.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -22,9 +22,9 @@ class Queue {
     items_.pop_front();
     return item;
   }
-  // The next again: there was no room for it.
+  // Makes it the next one again.
   void put_back(Item item) { items_.push_front(std::move(item)); }
-  // Takes out those with these ids.
+  // Removes and returns the items with these ids.
   std::deque<Item> take(const std::set<uint64_t>& ids) {
     const auto rest =
         std::stable_partition(items_.begin(), items_.end(), [&](const Item& item) { return !ids.contains(item.id); });

@@ -5,6 +5,18 @@
 
 namespace vpref {
 
+const char* finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::repetition:
+      return "repetition";
+  }
+  return "?";
+}
+
 int32_t StopMatcher::feed(int32_t token) {
   if (!stops_ || stops_->empty()) return -1;
   const size_t before = text_.size();

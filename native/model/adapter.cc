@@ -205,7 +205,17 @@ void Model::add_adapter(const std::string& dir) {
   shards_.emplace_back(weights_path);
   adapters_.push_back({.dir = dir, .file = &shards_.back()});
   AdapterLoader(*this, adapter_config, shards_.back(), adapters_.back()).load();
+  note_form(adapters_.back());
   if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
+}
+
+// Base and adapter fit, so the numbers are right for what was asked; they are not those of the training.
+void Model::note_form(LoadedAdapter& adapter) const {
+  const auto said = adapter.file->metadata().find(kTrainedOn);
+  if (said == adapter.file->metadata().end() || said->second == packing_name(form())) return;
+  const auto base = [](const std::string& name) { return name == "none" ? "full" : name; };
+  adapter.notes.push_back(cat(adapter.dir, ": trained on the ", base(said->second), " base, used on the ",
+                              base(packing_name(form())), " one: what it learned is shifted by the difference"));
 }
 
 // A slot reads `value` of `file` from now on, in the shape it has.

@@ -12,22 +12,12 @@ namespace vpref {
 
 namespace {
 
-struct Sizes {
-  int64_t d, q, kv, f, heads;
-  explicit Sizes(const ModelConfig& c)
-      : d(c.text.hidden_size),
-        q(c.text.query_width()),
-        kv(c.text.kv_width()),
-        f(c.text.intermediate_size),
-        heads(c.text.num_attention_heads) {}
-};
-
 float attention_scale(const ModelConfig& c) { return 1.0f / std::sqrt(float(c.text.head_dim)); }
 
 // Queries and keys of `from`, values of qkv, by heads; qk: what rope turns.
 struct Heads {
   Tensor q, k, v, qk;
-  Heads(const ModelConfig& c, const Sizes& s, const Tensor& from, const Tensor& qkv)
+  Heads(const ModelConfig& c, const LayerSizes& s, const Tensor& from, const Tensor& qkv)
       : q(from.cols(0, s.q).heads(s.heads)),
         k(from.cols(s.q, s.kv).heads(c.text.num_key_value_heads)),
         v(qkv.cols(s.q + s.kv, s.kv).heads(c.text.num_key_value_heads)),
@@ -38,7 +28,7 @@ struct Heads {
 Heads norm_and_rotate(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerActivations& a,
                       bool rotate) {
   const ModelConfig& c = *call.config;
-  const Sizes s(c);
+  const LayerSizes s(c);
   const Heads from(c, s, a.qkv, a.qkv), to(c, s, a.qk ? a.qk : a.qkv, a.qkv);
   if (layer.q_norm) {
     const Tensor q_rstd = a.qk_rstd ? a.qk_rstd.rows(0, s.heads) : Tensor(),
@@ -55,68 +45,12 @@ void project(Context& ctx, const LinearStack& stack, const DecoderLayer& l, cons
   linear_forward(ctx, stack.of(l.linears), x, y, scratch, stack.of(a.lora_h));
 }
 
-void mlp_in(Context& ctx, const Sizes& s, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
+void mlp_in(Context& ctx, const LayerSizes& s, const DecoderLayer& l, const LayerActivations& a, Arena& scratch) {
   project(ctx, kGateUp, l, a, a.normed2, a.gate_up, scratch);
   swiglu(ctx, a.gate_up.cols(0, s.f), a.gate_up.cols(s.f, s.f), a.product);
 }
 
-// Give every tensor that `a` lacks a place in scratch.
-void need(Tensor& t, int64_t rows, int64_t cols, DType dtype, Arena& scratch) {
-  if (!t) t = scratch.tensor(dtype, {rows, cols});
-}
-
-void complete_attention(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
-  need(a.attention, rows, s.q, dtype, scratch);
-}
-
-void complete_mlp(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
-  need(a.product, rows, s.f, dtype, scratch);
-}
-
-void complete_heads(const ModelConfig& c, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  const Sizes s(c);
-  need(a.qk, rows, s.q + s.kv, dtype, scratch);
-  if (!a.qk_rstd) a.qk_rstd = scratch.tensor(DType::f32, {s.heads + c.text.num_key_value_heads, rows});
-}
-
-void complete(const Sizes& s, LayerActivations& a, int64_t rows, DType dtype, Arena& scratch) {
-  need(a.normed, rows, s.d, dtype, scratch);
-  complete_attention(s, a, rows, dtype, scratch);
-  need(a.residual2, rows, s.d, dtype, scratch);
-  need(a.normed2, rows, s.d, dtype, scratch);
-  complete_mlp(s, a, rows, dtype, scratch);
-}
-
 }  // namespace
-
-LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t rows, DType dtype,
-                                  RecomputeLevel level, Arena& arena) {
-  const Sizes s(config);
-  LayerActivations a;
-  a.residual = arena.tensor(dtype, {rows, s.d});
-  if (level >= 3) return a;
-  a.rstd = arena.tensor(DType::f32, {rows});
-  a.rstd2 = arena.tensor(DType::f32, {rows});
-  a.lse = arena.tensor(DType::f32, {rows, s.heads});
-  a.qkv = arena.tensor(dtype, {rows, s.q + 2 * s.kv});
-  a.attention = arena.tensor(dtype, {rows, s.q});
-  a.residual2 = arena.tensor(dtype, {rows, s.d});
-  a.gate_up = arena.tensor(dtype, {rows, 2 * s.f});
-  if (level < 1) {
-    a.normed = arena.tensor(dtype, {rows, s.d});
-    a.normed2 = arena.tensor(dtype, {rows, s.d});
-    a.product = arena.tensor(dtype, {rows, s.f});
-    if (layer.q_norm) complete_heads(config, a, rows, dtype, arena);
-  }
-  if (level < 2) {
-    for (size_t i = 0; i < kNumLinears; ++i) {
-      if (const int64_t rank = saved_rank(layer.linears[i])) a.lora_h[i] = arena.tensor(dtype, {rows, rank});
-    }
-  }
-  return a;
-}
 
 Tensor Residual::sum(Context& ctx) const {
   if (!pending) return x;
@@ -159,7 +93,7 @@ Projected project_all(Context& ctx, const DecoderLayer& layer, const DecoderCall
 Projected project_wanted(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, const LayerSink& sink,
                          const Tensor& normed, const Tensor& wanted_normed, Arena& scratch) {
   const ModelConfig& config = *call.config;
-  const Sizes s(config);
+  const LayerSizes s(config);
   const int64_t kv_heads = config.text.num_key_value_heads;
   const Tensor own = scratch.tensor(normed.dtype, {normed.dim(0), 2 * s.kv});
   linear_forward(ctx, LinearStack{kKProj, 2}.of(layer.linears), normed, own, scratch);
@@ -185,21 +119,21 @@ Projected project_wanted(Context& ctx, const DecoderLayer& layer, const DecoderC
 void decoder_layer(Context& ctx, const DecoderLayer& layer, const DecoderCall& call, Residual& all,
                    const LayerSink& sink, Arena& scratch) {
   const ModelConfig& config = *call.config;
-  const Sizes s(config);
+  const LayerSizes s(config);
   Residual& stream = sink.wanted ? *sink.narrow : all;
   const int64_t rows = stream.x.dim(0);
   const DType dtype = all.x.dtype;
   const size_t mark = scratch.mark();
   LayerActivations a = sink.saved ? *sink.saved : LayerActivations();
-  need(a.normed2, rows, s.d, dtype, scratch);
+  ensure(a.normed2, rows, s.d, dtype, scratch);
   if (!sink.saved && !sink.wanted) a.normed = a.normed2;  // never needed at the same time
   const size_t attention_mark = scratch.mark();
-  need(a.normed, all.x.dim(0), s.d, dtype, scratch);
-  need(a.attention, rows, s.q, dtype, scratch);
+  ensure(a.normed, all.x.dim(0), s.d, dtype, scratch);
+  ensure(a.attention, rows, s.q, dtype, scratch);
 
   residual_norm(ctx, config, layer.input_layernorm, all, sink.saved ? a.residual : all.own, a.normed, a.rstd);
-  if (!sink.wanted) need(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
-  if (sink.saved && layer.q_norm) need(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
+  if (!sink.wanted) ensure(a.qkv, rows, s.q + 2 * s.kv, dtype, scratch);
+  if (sink.saved && layer.q_norm) ensure(a.qk, rows, s.q + s.kv, dtype, scratch);  // qkv is kept as it is
   const Projected p = sink.wanted ? project_wanted(ctx, layer, call, sink, a.normed, a.normed2, scratch)
                                   : project_all(ctx, layer, call, sink.kv, a, scratch);
   const AttentionPlan& plan = windowed(sink.wanted ? *sink.wanted->plan : *call.plan, layer.window);
@@ -211,9 +145,9 @@ void decoder_layer(Context& ctx, const DecoderLayer& layer, const DecoderCall& c
                 a.rstd2);
 
   scratch.release(attention_mark);
-  need(a.gate_up, rows, 2 * s.f, dtype, scratch);
+  ensure(a.gate_up, rows, 2 * s.f, dtype, scratch);
   if (!sink.saved) a.product = a.gate_up.cols(0, s.f);
-  need(a.product, rows, s.f, dtype, scratch);
+  ensure(a.product, rows, s.f, dtype, scratch);
   mlp_in(ctx, s, layer, a, scratch);
   project(ctx, kMlpOut, layer, a, a.product, stream.delta, scratch);
   stream.pending = true;
@@ -226,7 +160,7 @@ void decoder_layer_backward(Context& ctx, const DecoderLayer& layer, const Decod
   const LayerActivations& saved = pass.saved;
   const LayerGrads& grads = pass.grads;
   const TextConfig& t = config.text;
-  const Sizes s(config);
+  const LayerSizes s(config);
   const int64_t rows = dx.dim(0);
   const DType dtype = dx.dtype;
   const size_t mark = scratch.mark();
@@ -235,14 +169,8 @@ void decoder_layer_backward(Context& ctx, const DecoderLayer& layer, const Decod
   // What was dropped comes back from what was kept.
   LayerActivations a = saved;
   const bool whole = !saved.qkv;
-  complete(s, a, rows, dtype, scratch);
-  if (layer.q_norm) complete_heads(config, a, rows, dtype, scratch);
+  complete_activations(config, layer, a, scratch);
   const Heads h(config, s, a.qk ? a.qk : a.qkv, a.qkv);
-  if (whole) {
-    a.rstd = scratch.tensor(DType::f32, {rows});
-    a.rstd2 = scratch.tensor(DType::f32, {rows});
-    a.lse = scratch.tensor(DType::f32, {rows, s.heads});
-  }
   if (!saved.normed) rms_norm(ctx, a.residual, layer.input_layernorm, t.rms_norm_eps, a.normed, &a.rstd);
   if (whole) {
     project(ctx, kQkv, layer, a, a.normed, a.qkv, scratch);

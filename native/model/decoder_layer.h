@@ -4,37 +4,13 @@
 // Everything runs in the compute dtype (f32 or bf16) with f32 accumulation inside the ops.
 #pragma once
 #include "core/arena.h"
+#include "model/layer_activations.h"
 #include "model/linear.h"
 #include "model/model.h"
 #include "ops/attention.h"
 #include "ops/rope.h"
 
 namespace vpref {
-
-// What a layer's backward needs. Tensors left empty are recomputed from the others (recompute levels).
-struct LayerActivations {
-  Tensor residual;   // [T,D] the layer's input; always kept
-  Tensor rstd;       // [T] f32
-  Tensor normed;     // [T,D]                        dropped at level 1
-  Tensor qkv;        // [T,(H+2G)*E] queries and keys after rope, values; with q_norm and k_norm before these
-  Tensor qk;         // [T,(H+G)*E] with q_norm and k_norm: queries and keys after norm and rope; dropped at level 1
-  Tensor qk_rstd;    // [H+G,T] f32 of these norms;  dropped at level 1
-  Tensor attention;  // [T,H*E]
-  Tensor lse;        // [T,H] f32
-  Tensor residual2;  // [T,D] after attention
-  Tensor rstd2;      // [T] f32
-  Tensor normed2;    // [T,D]                        dropped at level 1
-  Tensor gate_up;    // [T,2F]
-  Tensor product;    // [T,F] swiglu(gate, up)       dropped at level 1
-  PerLinear<Tensor> lora_h;  // [T, rank] x A^T of each linear with adapters; dropped at level 2
-};
-
-// 0: keep all; 1: drop what is cheap to recompute (norm outputs, the SwiGLU product); 2: also the LoRA h; 3: keep the
-// layer's input only.
-using RecomputeLevel = int;
-
-LayerActivations make_activations(const ModelConfig& config, const DecoderLayer& layer, int64_t num_rows, DType dtype,
-                                  RecomputeLevel level, Arena& arena);
 
 // Where new keys and values go: the cache of one layer and the cache row of each new row.
 struct KvTarget {

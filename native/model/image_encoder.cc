@@ -49,23 +49,29 @@ std::vector<std::span<const Image* const>> ImageEncoder::batches(std::span<const
   return out;
 }
 
-void ImageEncoder::reserve(Context& ctx, int64_t num_features, int64_t largest_image) {
-  if (num_features == 0) return;
-  // Whole images of the largest size, so that the count is one that images can have.
+// Whole images of the largest size, so that the count is one that images can have.
+int64_t ImageEncoder::features_together(int64_t num_features, int64_t largest_image) const {
   const int64_t largest = std::max<int64_t>(largest_image, 1);
-  num_features = std::min(num_features, (features_at_once() + largest - 1) / largest * largest);
-  if (num_features <= reserved_) return;
+  return std::min(num_features, (features_at_once() + largest - 1) / largest * largest);
+}
+
+size_t ImageEncoder::measure(Context& ctx, int64_t num_features, int64_t largest_image) {
+  if (num_features == 0) return 0;
+  num_features = features_together(num_features, largest_image);
   const Vision& vision = model_.vision();
   Arena elsewhere = Arena::measuring();
   const Tensor rows = elsewhere.tensor(
       model_.compute(),
       {vision.num_planes() * (num_features / vision.features_a_row()), model_.config.text.hidden_size});
-  size_t bytes;
-  {
-    const Measure measured(ctx, arena_);
-    encode(ctx, {}, num_features, rows);
-    bytes = measured.bytes();
-  }
+  const Measure measured(ctx, arena_);
+  encode(ctx, {}, num_features, rows);
+  return measured.bytes();
+}
+
+void ImageEncoder::reserve(Context& ctx, int64_t num_features, int64_t largest_image) {
+  num_features = features_together(num_features, largest_image);
+  if (num_features <= reserved_) return;
+  const size_t bytes = measure(ctx, num_features, largest_image);
   if (arena_.capacity() < bytes) arena_ = Arena(model_.device(), bytes);
   reserved_ = num_features;
 }

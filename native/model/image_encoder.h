@@ -23,10 +23,13 @@ class ImageEncoder {
   // Takes the memory for a call of images with this many features ahead of it, none of them with more than
   // `largest_image`, found by measuring such a call.
   void reserve(Context& ctx, int64_t num_features, int64_t largest_image);
+  // Bytes of that memory.
+  size_t measure(Context& ctx, int64_t num_features, int64_t largest_image);
   size_t planned_bytes() const { return arena_.capacity(); }
 
  private:
   int64_t features_at_once() const;
+  int64_t features_together(int64_t num_features, int64_t largest_image) const;
   // rows[planes * R, D] of images that go through the tower together, with this many features.
   void encode(Context& ctx, std::span<const Image* const> images, int64_t num_features, const Tensor& rows);
   Tensor staging(int64_t rows, int64_t width);

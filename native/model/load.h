@@ -65,7 +65,8 @@ class Model {
   // file's own pages where the ops take their dtype (f32 compute: all of them; bf16: those stored as bf16), else they
   // are converted once and the pages given back; a matrix that is packed is read by all threads a part at a time, so no
   // more than one is in memory as stored. On CUDA all go into one slab: matrices in the compute dtype, vectors
-  // as stored. Throws Error{"memory"} before anything is read when they do not fit.
+  // as stored. While ctx measures nothing is read and no memory taken: weights get shapes, dtypes and addresses alone.
+  // Throws Error{"memory"} before anything is read when they do not fit.
   void prepare(Context& ctx);
 
   // A tensor as the checkpoint stores it, and where the model reads it: the place holds what is computed with now
@@ -92,7 +93,9 @@ class Model {
   DType compute() const { return compute_; }
   DType stored_dtype() const { return stored_; }
   int64_t num_parameters() const { return num_parameters_; }
-  Packing packing() const { return packing_; }           // pack_base
+  // What the decoder's linears are held as: by pack_base, or in the checkpoint.
+  Packing form() const { return packing_ != Packing::none ? packing_ : stored_form(); }
+  Packing stored_form() const;                           // in the checkpoint
   size_t mapped_bytes() const { return mapped_bytes_; }  // read in place
   size_t owned_bytes() const { return owned_bytes_; }    // converted or uploaded
 
@@ -118,6 +121,7 @@ class Model {
   Linear* to_pack(const Placed& placed);
   void place_packed(Context& ctx, Linear& linear, const Placed& placed);
   void upload_packed(Context& ctx, PackedWeight& weight);
+  void note_form(LoadedAdapter& adapter) const;
   DType placed_dtype(const Placed& placed) const;
   template <class Body>
   void for_each_adapter_tensor(Body body);
@@ -142,7 +146,7 @@ class Model {
   std::vector<PackedPlace> packed_;
   std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;
-  Arena device_weights_;  // all of them, when they are not on the CPU
+  Arena device_weights_;  // all of them, when they are not on the CPU or the context measures
 };
 
 }  // namespace vpref

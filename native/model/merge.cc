@@ -123,6 +123,7 @@ MergeResult write_merged(Context& ctx, Model& model, const MergeTarget& target) 
         value = Tensor(owned.back().data(), DType::f32, {packed->num_rows, packed->num_cols});
         Context host(Device::cpu, ctx.num_threads);
         unpack_tile(used ? ctx : host, *packed, 0, 0, value);
+        if (!is_float(s.stored.dtype)) ++result.num_unpacked;
       } else if (s.place) {
         value = converted(ctx, *s.place, DType::f32, owned);
       } else {
@@ -134,7 +135,7 @@ MergeResult write_merged(Context& ctx, Model& model, const MergeTarget& target) 
       if (merges) {
         delta_squares += add_adapters(ctx, *s.linear, value, owned);
         ++result.num_merged;
-        if (target.trained_on != Packing::none && in_decoder(model, s.linear)) {
+        if (target.trained_on != Packing::none && is_float(s.stored.dtype) && in_decoder(model, s.linear)) {
           const Squares own = packing_squares(s.stored, target.trained_on, ctx.num_threads, s.name);
           packing.difference += own.difference;
           packing.norm += own.norm;

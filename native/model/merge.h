@@ -15,10 +15,11 @@ struct MergeTarget {
 };
 
 struct MergeResult {
-  int64_t num_merged = 0;  // linear layers that had an adapter
-  bool untied = false;     // the head has a delta of its own, or got one: it stands in the files beside the embedding
-  // What packing as MergeSource::trained_on changes of the merged linears' weights, as shares of their norm and of the
-  // delta's.
+  int64_t num_merged = 0;    // linear layers that had an adapter
+  int64_t num_unpacked = 0;  // matrices that the files hold packed, written as what they stand for
+  bool untied = false;       // the head has a delta of its own, or got one: it stands in the files beside the embedding
+  // What packing as MergeTarget::trained_on changes of the merged linears' weights, as shares of their norm and of the
+  // delta's; of those that the files do not hold packed.
   double packing_change = 0, packing_change_of_delta = 0;
   double relative_error = 0;  // what rounding to the file's dtype loses of the merged delta, as a share of its norm
 };

@@ -118,12 +118,24 @@ class Bitsandbytes {
     weight_.num_rows = shape[0];
     weight_.num_cols = shape[1];
     weight_.block = block_of(state, "blocksize", at);
+    // What older libraries round weights to; not ours.
+    check_dtype(state, "dtype", {"float32", "bfloat16", "float16"}, at);
     has_nested_state_ = offset != nullptr && !offset->is_null();
     if (!has_nested_state_) return;
-    check(offset->is_number() && std::isfinite(offset->number()), "checkpoint", at,
-          ": nested_offset: expected a number");
-    weight_.offset = float(offset->number());
+    check_dtype(state, "nested_dtype", {"float32"}, at);
+    weight_.offset = offset->is_number() ? float(offset->number()) : NAN;
+    check(std::isfinite(weight_.offset), "checkpoint", at, ": nested_offset: expected a finite number");
     weight_.nested_block = block_of(state, "nested_blocksize", at);
+  }
+
+  static void check_dtype(const Json& state, const char* key, std::initializer_list<std::string_view> known,
+                          const std::string& at) {
+    const Json* value = state.find(key);
+    if (value == nullptr || value->is_null()) return;
+    std::string names;
+    for (const std::string_view name : known) names += cat(names.empty() ? "" : " or ", name);
+    check(value->is_string() && std::find(known.begin(), known.end(), value->string()) != known.end(), "checkpoint", at,
+          ": ", key, ": expected ", names, ", got ", value->is_string() ? value->string() : value->kind_name());
   }
 
   static int64_t block_of(const Json& state, const char* key, const std::string& at) {

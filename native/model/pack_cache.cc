@@ -2,6 +2,7 @@
 #include "model/pack_cache.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -22,6 +23,16 @@ constexpr const char* kOffset = ".offset";
 constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
 
 std::string base_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+// Before hours of packing, not after.
+void check_writable(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  struct stat s;
+  const bool is_folder = stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode);
+  check(access(folder.c_str(), W_OK | X_OK) == 0 && !is_folder, "io", path,
+        ": packed weights cannot be written to it: ", std::strerror(is_folder ? EISDIR : errno));
+}
 
 std::string hex(uint64_t n) {
   char text[17];
@@ -75,6 +86,7 @@ uint64_t sum_of(const std::string& name, const Tensor& t, int threads) {
 PackCache::PackCache(std::string path, Packing packing, std::span<const std::string> weight_files, int threads)
     : path_(std::move(path)), origin_(origin_of(weight_files)), packing_(packing), threads_(threads) {
   if (!file_exists(path_)) {
+    check_writable(path_);
     note_ = path_ + ": packed weights are written to it";
     return;
   }
@@ -87,6 +99,7 @@ PackCache::PackCache(std::string path, Packing packing, std::span<const std::str
     why = e.what();
     if (why.starts_with(path_ + ": ")) why = why.substr(path_.size() + 2);
   }
+  if (!file_) check_writable(path_);
   note_ = file_ ? path_ + ": packed weights are read from it" : cat(path_, ": is not used and written again: ", why);
 }
 

@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/sample_token.h"
 
-#include <cmath>
 #include <cstring>
 
 #include "ops/check.h"
 
 namespace vpref {
 
+void check_sample_settings(const SampleParams& params, const char* code) {
+  const auto expect = [code](const char* name, double value, SettingRange range) {
+    check(value >= range.min && value > range.above && value <= range.max, code, name, ": expected a number ",
+          range.above >= range.min ? cat("above ", range.above) : cat("of at least ", range.min),
+          range.max < SettingRange{}.max ? cat(" and at most ", range.max) : "", ", got ", value);
+  };
+#define VPREF_SAMPLE_CHECK(TYPE, NAME, DEFAULT, ...) expect(#NAME, double(params.NAME), __VA_ARGS__);
+  VPREF_SAMPLE_SETTINGS(VPREF_SAMPLE_CHECK)
+#undef VPREF_SAMPLE_CHECK
+}
+
 std::vector<int32_t> sample_words(const std::vector<SampleParams>& params) {
-  constexpr const char* op = "sample_token";
   std::vector<int32_t> words(params.size() * size_t(kSampleWords));
   for (size_t i = 0; i < params.size(); ++i) {
-    const SampleParams& p = params[i];
-    check(p.temperature >= 0.0f && std::isfinite(p.temperature), "config", "[", op,
-          "] temperature: expected >= 0, got ", p.temperature);
-    check(p.top_p > 0.0f && p.top_p <= 1.0f, "config", "[", op, "] top_p: expected (0, 1], got ", p.top_p);
-    check(p.top_k >= 0, "config", "[", op, "] top_k: expected >= 0, got ", p.top_k);
-    std::memcpy(&words[i * size_t(kSampleWords)], &p, sizeof p);
+    check_sample_settings(params[i], "config");
+    std::memcpy(&words[i * size_t(kSampleWords)], &params[i], sizeof(SampleParams));
   }
   return words;
 }

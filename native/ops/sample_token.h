@@ -3,25 +3,46 @@
 // rows.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "core/tensor.h"
 #include "ops/dispatch.h"
 
+// The settings of a draw, a row each: type and name of the member of SampleParams, its default, its range. To add one:
+// its row here, its use in the kernels, and its row of src/records/sampling-settings.ts, which makes the flag; the
+// addon reads it by the same name in camel case.
+// clang-format off
+#define VPREF_SAMPLE_SETTINGS(ROW) \
+  ROW(float, temperature, 0, {.min = 0}) \
+  ROW(float, top_p, 1, {.above = 0, .max = 1}) \
+  ROW(int32_t, top_k, 0, {.min = 0})
+// clang-format on
+
 namespace vpref {
+
+// Finite numbers in [min, max] that are larger than `above`.
+struct SettingRange {
+  double min = std::numeric_limits<double>::lowest();
+  double above = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::max();
+};
 
 // How one row is drawn. temperature 0 is greedy (the lowest id among equals). top_k 0 and top_p 1 are off; order:
 // temperature, top-k, top-p as transformers. The smallest set of tokens whose probability reaches top_p is kept, at
 // least one.
 struct SampleParams {
-  float temperature = 0.0f;
-  float top_p = 1.0f;
-  int32_t top_k = 0;
+#define VPREF_SAMPLE_MEMBER(TYPE, NAME, DEFAULT, ...) TYPE NAME = DEFAULT;
+  VPREF_SAMPLE_SETTINGS(VPREF_SAMPLE_MEMBER)
+#undef VPREF_SAMPLE_MEMBER
   uint64_t seed = 0;
   uint64_t rng_key = 0;   // hash of the record id and view
   uint32_t branch = 0;    // which of the n samples
   uint32_t position = 0;  // index of the token within the response
 };
+
+// Throws an error with this code unless each setting is within its range.
+void check_sample_settings(const SampleParams& params, const char* code);
 
 // The parameters of R rows as the words of a [R,kSampleWords] i32 tensor. Throws config unless each is within its
 // range.

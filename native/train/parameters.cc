@@ -10,6 +10,14 @@
 
 namespace vpref {
 
+namespace {
+
+Buffer zeros(Context& ctx, size_t bytes) {
+  return ctx.measuring() ? Buffer::measuring(bytes) : Buffer(ctx.device, bytes, /*zero=*/true);
+}
+
+}  // namespace
+
 int ParameterStore::add(std::string name, int64_t rows, int64_t cols, int group) {
   check(parameters_.empty() || parameters_.back().group <= group, "internal",
         "parameters must be added group by group");
@@ -22,8 +30,8 @@ int ParameterStore::add(std::string name, int64_t rows, int64_t cols, int group)
 void ParameterStore::allocate(Context& ctx, DType compute) {
   compute_ = compute;
   const size_t bytes = size_t(numel_) * sizeof(float);
-  for (Buffer* b : {&master_, &grad_}) *b = Buffer(ctx.device, bytes, /*zero=*/true);
-  if (compute != DType::f32) copy_ = Buffer(ctx.device, size_t(numel_) * dtype_size(compute), /*zero=*/true);
+  for (Buffer* b : {&master_, &grad_}) *b = zeros(ctx, bytes);
+  if (compute != DType::f32) copy_ = zeros(ctx, size_t(numel_) * dtype_size(compute));
 }
 
 void ParameterStore::allocate_state(Context& ctx, const std::vector<std::pair<int64_t, int64_t>>& ranges) {
@@ -33,7 +41,7 @@ void ParameterStore::allocate_state(Context& ctx, const std::vector<std::pair<in
     states_.push_back({begin, end, kept});
     kept += end - begin;
   }
-  for (Buffer* b : {&m_, &v_}) *b = Buffer(ctx.device, size_t(kept) * sizeof(float), /*zero=*/true);
+  for (Buffer* b : {&m_, &v_}) *b = zeros(ctx, size_t(kept) * sizeof(float));
 }
 
 Tensor ParameterStore::view(const Buffer& buffer, int i, DType dtype) const {

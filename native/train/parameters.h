@@ -23,7 +23,8 @@ struct Parameter {
 class ParameterStore {
  public:
   // Declare every parameter, group by group (groups ascending), then allocate(); the optimizer's moments come with
-  // allocate_state(), for ranges [begin, end) of the store that ascend and do not touch each other's elements.
+  // allocate_state(), for ranges [begin, end) of the store that ascend and do not touch each other's elements. While
+  // ctx measures no memory is taken.
   int add(std::string name, int64_t rows, int64_t cols, int group);
   void allocate(Context& ctx, DType compute);
   void allocate_state(Context& ctx, const std::vector<std::pair<int64_t, int64_t>>& ranges);

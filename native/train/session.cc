@@ -149,6 +149,15 @@ MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int
   return trainer_.plan(rows, step_ends, free_bytes == kNoLimit ? kNoLimit : free_bytes - int64_t(taken));
 }
 
+TrainSession::StepBytes TrainSession::measure(const RowSize& step, double free_bytes, double share) {
+  const size_t made = model_.owned_bytes() + trainer_.trainable().store.bytes();  // before a run plans
+  const size_t taken = model_.mapped_bytes() + images_.measure(ctx_, step.features, step.features) +
+                       kStepsOfPixels * size_t(step.pixel_bytes);
+  const int64_t ends[] = {1}, budget = int64_t(share * (free_bytes - double(made)) - double(taken));
+  const MemoryPlan plan = trainer_.measure(std::span(&step, 1), ends, budget);
+  return {made + taken + plan.activations, plan.level};
+}
+
 StepResult TrainSession::step(std::vector<SessionRow> rows) {
   cancelled_ = false;
   return trainer_.step(take_rows(rows), encoder(rows));
@@ -185,7 +194,7 @@ void TrainSession::save_adapter(const std::string& file) {
   }
   for (const auto& [name, key] : fixed_) host.named.emplace_back(kPeftPrefix + name, start_file_->view(key));
   Metadata metadata = {{"format", "pt"}};
-  if (model_.packing() != Packing::none) metadata.emplace_back(kTrainedOn, packing_name(model_.packing()));
+  if (model_.form() != Packing::none) metadata.emplace_back(kTrainedOn, packing_name(model_.form()));
   write_safetensors(file, host.named, metadata);
 }
 

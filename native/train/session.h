@@ -32,6 +32,14 @@ class TrainSession {
   // Trainer::plan within what `free_bytes` (or kNoLimit) leaves after the weights that are read in place, the image
   // encoder and the pixels.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes);
+  // All bytes that a step of this row takes, weights and parameters too, at the level that plan() would choose where a
+  // run finds `free_bytes` free and takes `share` of what parameters leave; takes none. For a session that was made
+  // while ctx measured.
+  struct StepBytes {
+    size_t all;
+    int level;  // recompute level
+  };
+  StepBytes measure(const RowSize& step, double free_bytes, double share);
   // These take the rows: give them with std::move where they are not needed afterwards.
   StepResult step(std::vector<SessionRow> rows);
   std::vector<RowResult> score(std::vector<SessionRow> rows, bool adapter_on);

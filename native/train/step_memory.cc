@@ -16,7 +16,7 @@ constexpr const char* kLevels[] = {"nothing", "norms and products", "norms, prod
 constexpr size_t kLibraryBytes = size_t(768) << 20;
 
 size_t free_beside_libraries(const MemorySize& memory) {
-  return memory.free - std::min(memory.free, std::max(memory.total / 32, kLibraryBytes));
+  return memory.free - std::min(memory.free, library_bytes(memory));
 }
 
 bool is_covered(const RowSize& size, std::span<const RowSize> by) {
@@ -49,6 +49,8 @@ std::vector<RowSize> largest_batches(std::span<const RowSize> rows, std::span<co
 
 }  // namespace
 
+size_t library_bytes(const MemorySize& memory) { return std::max(memory.total / 32, kLibraryBytes); }
+
 std::string binary_size(size_t bytes) {
   constexpr double kMiB = 1024.0 * 1024, kGiB = 1024 * kMiB;
   std::ostringstream s;
@@ -68,7 +70,7 @@ StepMemory::StepMemory(Context& ctx, const ModelConfig& config, Pass& pass, cons
       level_(std::max(options.recompute, 0)) {}
 
 void StepMemory::plan_device() {
-  if (ctx_.device == Device::cpu) return;
+  if (ctx_.device == Device::cpu || ctx_.measuring()) return;
   const MemorySize memory = memory_size(ctx_.device);
   if (budget_ == 0) budget_ = free_beside_libraries(memory);
   const bool fixed = recompute_ >= 0;
@@ -126,9 +128,7 @@ bool StepMemory::fits_whole_state(size_t parameters, size_t moments) {
   return moments <= free && fit_dense(micro_batch_tokens_, kMaxRecompute, free - moments).fits;
 }
 
-MemoryPlan StepMemory::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
-  if (ctx_.device != Device::cpu) return {level_, pass_.arena().capacity(), micro_batch_tokens_, int64_t(budget_)};
-  std::vector<RowSize> largest = largest_batches(rows, step_ends, micro_batch_tokens_);
+MemoryPlan StepMemory::measure(std::span<const RowSize> largest, int64_t budget) {
   MemoryPlan plan{.budget = budget};
   const bool is_free = recompute_ < 0;
   for (plan.level = is_free ? 0 : recompute_;; ++plan.level) {
@@ -139,8 +139,18 @@ MemoryPlan StepMemory::plan(std::span<const RowSize> rows, std::span<const int64
       plan.activations = bytes;
       plan.largest_batch = batch.rows;
     }
-    if (plan.fits() || !is_free || plan.level == kMaxRecompute) break;
+    if (plan.fits() || !is_free || plan.level == kMaxRecompute) return plan;
   }
+}
+
+MemoryPlan StepMemory::measure(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
+  return measure(largest_batches(rows, step_ends, micro_batch_tokens_), budget);
+}
+
+MemoryPlan StepMemory::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
+  if (ctx_.device != Device::cpu) return {level_, pass_.arena().capacity(), micro_batch_tokens_, int64_t(budget_)};
+  std::vector<RowSize> largest = largest_batches(rows, step_ends, micro_batch_tokens_);
+  const MemoryPlan plan = measure(largest, budget);
   level_ = plan.level;
   largest_batch_ = plan.largest_batch;
   planned_ = std::move(largest);

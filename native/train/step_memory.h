@@ -35,6 +35,8 @@ class StepMemory {
   // recompute level, the lowest whose slab for the largest micro-batch is within `budget` bytes or the highest, and
   // takes the slab. On CUDA: tells what plan_device came to.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
+  // The same without taking anything, on any device.
+  MemoryPlan measure(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget);
   // Room for this micro-batch: one that was not planned for still finds its memory, but on CUDA only what is left.
   // Returns the level of what is kept where a backward follows.
   std::optional<RecomputeLevel> reserve(const MicroBatch& batch, bool keep);
@@ -50,6 +52,7 @@ class StepMemory {
     int64_t rows = 0;
     size_t bytes = 0;
   };
+  MemoryPlan measure(std::span<const RowSize> largest, int64_t budget);
   RowSize dense_batch(int64_t rows) const;
   Fit fit_dense(int64_t rows, RecomputeLevel level, size_t budget);
   [[noreturn]] void fail(const Fit& fit, const MemorySize& memory);
@@ -65,6 +68,9 @@ class StepMemory {
   int64_t largest_batch_ = 0;     // decoder rows, as planned
   std::vector<RowSize> planned_;  // none within another: the slab has room for each, and a backward at level_
 };
+
+// On a GPU: what is kept free of it for libraries, workspaces of ops and the image encoder.
+size_t library_bytes(const MemorySize& memory);
 
 // "14.2 MiB".
 std::string binary_size(size_t bytes);

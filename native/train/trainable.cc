@@ -176,7 +176,7 @@ Trainable::Trainable(Context& ctx, const ModelConfig& config, Weights& weights, 
 
 // On the GPU nothing can be paged out, so what does not fit is said before it is tried.
 void Trainable::check_memory(Context& ctx, DType compute, const TrainableOptions& o) const {
-  if (ctx.device == Device::cpu) return;
+  if (ctx.device == Device::cpu || ctx.measuring()) return;
   const size_t bytes = ParameterStore::bytes(store.numel(), store.numel() / o.state_shares, compute);
   const MemorySize memory = memory_size(ctx.device);
   if (bytes <= memory.free) return;

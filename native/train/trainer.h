@@ -58,6 +58,10 @@ class Trainer {
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
     return memory_.plan(rows, step_ends, budget);
   }
+  // StepMemory::measure.
+  MemoryPlan measure(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
+    return memory_.measure(rows, step_ends, budget);
+  }
 
   Trainable& trainable() { return trainable_; }
   Collective& world() { return world_; }

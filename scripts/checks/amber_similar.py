@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/tables/amber_similar.py on vectors of known cosines, in the place of spaCy's large ones, and what `vpref eval amber` says of its table:
+"""scripts/tables/amber_similar.py on vectors of known cosines, instead of spaCy's large ones, and the result of `vpref eval amber` with its table:
    python scripts/checks/amber_similar.py      (numpy, spacy 3.8.16; after `make build`)
 What it printed: 36 cells of 6 words, 36 equal; named en_core_web_lg 0.0.1; refused by eval under another name, and over other words
 """
@@ -15,7 +15,7 @@ import spacy
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 WORK = tempfile.mkdtemp()
-# Degrees in a plane: the cosine of 36.8 degrees lies above 0.8, that of 36.9 below.
+# Degrees in a plane: the cosine of 36.8 degrees is above 0.8, that of 36.9 below.
 ANGLES = {"dog": 0, "puppy": 36.8, "cat": 36.9, "sky": 180, "tree": 100, "kite": 63.2}
 RELATION = {"dog": ["puppy"], "cat": [], "sky": [], "tree": ["kite"]}
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// eval drift against a server on loopback (our own engine on the demo model) that reads prompts in wrong ways: each planted fault must be named, and
-// servers that do as they should must agree, whatever form their numbers come in. sample --endpoint, score --drift and eval drift, as the commands run them.
+// eval drift against a server on loopback (our own engine on the demo model) that reads prompts wrongly: each planted fault must be named, and
+// correct servers must agree, in every form of their numbers. Runs sample --endpoint, score --drift and eval drift.
 // usage: node --import tsx scripts/checks/drift-faults.ts [ROWS]   (24 questions unless given; after the engine is built)
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,6 +11,7 @@ import type { ModelContext } from '../../src/model/context.ts';
 import type { ModelOptions, OpenModel } from '../../src/model/load.ts';
 import { randomStream } from '../../src/records/random.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { endpointFlow, sampleEndpoint } from '../../src/stages/sample/endpoint.ts';
 import { scoreDrift } from '../../src/stages/score-drift.ts';
 import { runRecords } from '../../test/support/annotate-stage.ts';
@@ -44,7 +45,7 @@ const system = rows((index) => ({
   ],
 }));
 const broken = rows((index) => ({ images: [image(index)], prompt: `<image>\n${ASKED[index % ASKED.length]!}` }));
-// Pictures that are not square.
+// Images that are not square.
 const WIDE = readdirSync('fixtures/images').filter((name) => /^(photo|wide|tall).*\.(jpg|png)$/.test(name));
 const wide = rows((index) => ({
   images: [join('fixtures/images', WIDE[index % WIDE.length]!)],
@@ -61,14 +62,14 @@ const short = rows((index) => ({
 }));
 
 const opened = new Map<string, Promise<OpenModel>>();
-/** A model in some form, loaded once. */
+/** A variant of the model, loaded once. */
 function form(options: Partial<ModelOptions> & { model?: string } = {}): Promise<OpenModel> {
   const key = JSON.stringify(options);
   if (!opened.has(key)) opened.set(key, openFixture(options.model ?? DEMO, options));
   return opened.get(key)!;
 }
 
-/** The demo's checkpoint with the low bits of its f16 weights drawn at random. */
+/** The demo's checkpoint with random low bits in its f16 weights. */
 function otherCheckpoint(name: string, bits: number): string {
   const dir = join(folder, name);
   mkdirSync(dir);
@@ -116,7 +117,7 @@ interface Case {
   name: string;
   expected: string;
   records?: VprefRecord[];
-  /** What the server runs, and what we score with. */
+  /** The server's model and ours. */
   server?: Partial<ModelOptions> & { model?: string };
   ours?: Partial<ModelOptions>;
   fault?: Fault;
@@ -302,10 +303,7 @@ async function judge({ records = one, server = {}, ours = {}, fault = {}, maxTok
   try {
     const sampling = {
       model: 'served',
-      numSamples: 1,
-      temperature: 0,
-      topP: 1,
-      topK: 0,
+      ...SAMPLING_DEFAULTS,
       maxNewTokens: maxTokens,
       stop: [],
       seed: 0,

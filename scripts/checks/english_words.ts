@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// node --import tsx scripts/checks/english_words.ts nltk-english.json <TEXTS: JSON strings, one per line: what our reading of
-// NLTK's tables makes of each, {words, tags, nouns, lemmas}. For official_hallucination.py.
+// node --import tsx scripts/checks/english_words.ts nltk-english.json <TEXTS: JSON strings, one per line: our result with
+// NLTK's tables for each, {words, tags, nouns, lemmas}. For official_hallucination.py.
 import { readFileSync } from 'node:fs';
 import { readEnglish } from '../../src/python/nltk/english.ts';
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Writes every export format from the fixture records and reads each file with the program it is for.
+# Writes every export format from the fixture records and reads each file with its target program.
 # usage: scripts/checks/exports.sh [PYTHON]   (a Python with trl, transformers, datasets, torch, Pillow)
 set -euo pipefail
 cd "$(dirname "$0")/../.."

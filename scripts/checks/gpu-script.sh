@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bench/gpu.sh from end to end without a GPU: the real benches and tests over the fiber executor, on two layers. Prints the script's table.
 #   scripts/checks/gpu-script.sh BUILD_DIR     a CPU build with -DVPREF_BENCH=ON, of the targets fiber_benches fiber_ops_tests fiber_device_tests
-# The figures mean nothing; that every phase gives its rows does. The op tests are cut to a few, for time.
+# The figures are meaningless; the check is that every phase gives its rows. Only a few op tests run, to save time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 from=$(realpath "$1")

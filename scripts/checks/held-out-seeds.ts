@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Held-out evaluation on the demo's judged pairs, over seeds: pictures split in two, trained on one part until the other stops to gain, the best state kept.
+// Held-out evaluation on the demo's judged pairs, over seeds: images split in two, trained on one part until the other stops improving, best state kept.
 //   node --import tsx scripts/checks/held-out-seeds.ts [--out DIR] [--seeds 0,1,2] [--pairs 192] [--held-out 96] [--epochs 12] [--lr 1e-3]
-// Prints a table of the curves and what each run ended as; DIR keeps SEED.metrics.ndjson, for `vpref report`. Fails when a run has not kept its best state.
+// Prints a table of the curves and the end of each run; DIR keeps SEED.metrics.ndjson, for `vpref report`. Fails if a run has not kept its best state.
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ interface Candidate {
 const folder = join(root, 'fixtures/demo/data/preference');
 const sum = ({ helpfulness, correctness, coherence }: Candidate) => helpfulness + correctness + coherence;
 
-/** As `pair --rule score --margin 2`, but for the choice among several that lie far enough below: the first. */
+/** As `pair --rule score --margin 2`, except that it takes the first of several candidates for rejected. */
 function pairOf(row: Record<string, unknown>): Record<string, unknown>[] {
   const candidates = row.candidates as Candidate[];
   const chosen = candidates.reduce((best, one) => (sum(one) > sum(best) ? one : best));
@@ -45,7 +45,7 @@ function pairOf(row: Record<string, unknown>): Record<string, unknown>[] {
     : [{ id: String(id), group: String(image), images, prompt, chosen: chosen.text, rejected: rejected.text }];
 }
 
-// By picture, so that no picture is on both sides: every third one is held out.
+// Split by image, so no image is on both sides: every third one is held out.
 const all = readRows(readFileSync(join(folder, 'annotated.jsonl'), 'utf8')).flatMap(pairOf);
 const pictures = [...new Set(all.map(({ group }) => group))];
 const isHeldOut = ({ group }: Record<string, unknown>) => pictures.indexOf(group) % 3 === 2;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts of the source that a script can take, each with its places; with another checkout a table of both:
+// Prints counts of the source, each with its places; with another checkout, a table of both:
 //   node --import tsx scripts/checks/house.ts [OTHER]
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// annotate, as a process, against a judge that fails in every way: each row must end in its one state, no score may be invented, no key
-// may stand anywhere. Rate and memory beside a run without faults, beside calls that hang, and with 64 endless bodies at once.
+// annotate, as a process, against a judge that fails in every way: each row must end in the expected state, without an invented score or a leaked
+// key. Compares rate and memory with a run without faults, with hanging calls, and with 64 concurrent endless replies.
 // usage: node --import tsx scripts/checks/judge-faults.ts [ROWS]   (10000 unless given; after make build)
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,7 +24,7 @@ interface Run {
   peakMiB: number;
 }
 
-/** Highest resident memory of a process, as the kernel kept it. */
+/** Peak resident memory of a process, from the kernel. */
 function peakOf(child: ChildProcess): number {
   try {
     const match = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'));
@@ -89,7 +89,7 @@ function checkStates({ records }: Run, outcomeOf: (row: number) => string): void
   }
 }
 
-/** Any 16 characters of the key in a row count: half a key is one too many. */
+/** Any 16 successive characters of the key count as a leak. */
 function checkKey({ folder, stderr }: Run): void {
   const texts = [['stderr', stderr]];
   for (const file of readdirSync(folder, { recursive: true, withFileTypes: true }))
@@ -121,7 +121,7 @@ await withRun('20 % faults', runAnnotate(numRows, faultBehaviour().behave), (run
   checkKey(run);
 });
 
-// A judge of 0.1 s per call, then the same where one call in a hundred hangs once until its time is over.
+// A judge with 0.1 s per call, then the same with one call in a hundred that hangs until its time limit.
 const slow = async (call: Seen): Promise<Behaviour> => {
   await new Promise((resolve) => setTimeout(resolve, 100));
   return good(call);
@@ -133,7 +133,7 @@ const hung = await withRun(
   runAnnotate(numRows, (call) => (hangs(call) ? { fault: 'trickle' } : slow(call))),
   (run) => checkStates(run, () => 'ok'),
 );
-// What hangs takes its own slot for its time, and nothing else.
+// A hanging call may occupy only its own slot.
 const share = 0.1 / (0.99 * 0.1 + 0.01 * (TIMEOUT_S + 0.1));
 console.log(
   `rate with hanging calls: ${(plain.seconds / hung.seconds).toFixed(2)} of the other; their slots alone: ${share.toFixed(2)}`,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the official scorers of AMBER, CHAIR, HallusionBench, MMHal-Bench and Object HalBench and `vpref eval` on the same made-up
+"""Runs the official scorers of AMBER, CHAIR, HallusionBench, MMHal-Bench and Object HalBench and `vpref eval` on the same synthetic
 answers, and compares every figure that they print. FOLDER holds the scorers as fetched from their repositories; none of
 their code is in this one:
    HallusionBench/{utils.py,HallusionBench.json,HallusionBench_result_sample.json}   tianyi-lab/HallusionBench 744007c
@@ -107,11 +107,11 @@ def hallusionbench():
             pairs += [(f"{split} yes diff", stats["diff"], row["yes_diff"]), (f"{split} yes fp", stats["fp"], row["yes_fp"])]
         compare(f"hallusionbench, judged, about {share:.0%} right", pairs)
 
-    # VLMEvalKit's reading and rating of the official sample answers, and of made-up ones for every figure.
+    # VLMEvalKit's parsing and rating of the official sample answers, and of synthetic ones for every figure.
     kit = definitions(script("VLMEvalKit", "vlmeval", "smp", "misc.py"), {"process_punctuation"})
     yorn = definitions(script("VLMEvalKit", "vlmeval", "dataset", "utils", "yorn.py"), {"YOrN_Extraction"}, kit)["YOrN_Extraction"]
     place = lambda r: "_".join(str(r[k]) for k in ("category", "subcategory", "visual_input", "set_id", "figure_id", "question_id"))
-    # The sample numbers the kinds of figures in another way.
+    # The sample numbers the kinds of figures differently.
     spot = lambda r: tuple(r[k] for k in ("category", "subcategory", "set_id", "figure_id", "question_id"))
     truth = {spot(r): r["gt_answer"] for r in rows}
     sample = [dict(r, gt_answer=truth[spot(r)]) for r in json.load(open(script("HallusionBench", "HallusionBench_result_sample.json"))) if r["visual_input"] != "0"]
@@ -170,7 +170,7 @@ MMHAL_STRINGS = ["Rating: 6", "rating: 0", "RATING: 5", "**Rating: 4**", "**Rati
 
 
 def mmhal_strings():
-    """One string among replies of 3: the mean of its question type tells what the script took it for."""
+    """One string among replies of 3: the mean of its question type shows how the script parsed it."""
     official = definitions(script("RLAIF-V", "eval", "summarize_gpt_mmhal_review.py"), extra={"json": json, "np": np})
     pairs = []
     for text in MMHAL_STRINGS:
@@ -179,7 +179,7 @@ def mmhal_strings():
         with contextlib.redirect_stdout(out):
             official["cal_mmhalscore"](path)
         mean = float(re.search(r"question type: ([\d.]+)", out.getvalue()).group(1))
-        # A call without any reply is no hallucination here, unless told so.
+        # A call without reply is no hallucination here, except with --include-failed.
         row = next(row for row in vpref("mmhal", path, "--include-failed") if row["split"] == "attribute")
         pairs.append((repr(text), round(mean * 12 - 33), round(row["score"] * 12 - 33)))
     compare("mmhal, hard strings", pairs)
@@ -197,7 +197,7 @@ def made_text(rng, sentences=5):
 
 
 def english():
-    """NLTK itself, with the data that NLTK_DATA names, beside our reading of the tables made of it (ENGLISH)."""
+    """NLTK itself, with the data that NLTK_DATA names, compared with our results on the tables made from it (ENGLISH)."""
     import nltk
     from nltk.stem import WordNetLemmatizer
 
@@ -216,7 +216,7 @@ def english():
 
 
 def amber():
-    """AMBER's own script with NLTK; spaCy's vectors are stood in for by a table, which both read."""
+    """AMBER's own script with NLTK; a table, which both read, replaces spaCy's vectors."""
     import nltk
     from nltk.stem import WordNetLemmatizer
 
@@ -261,7 +261,7 @@ def amber():
 
 
 def coco(rng, images):
-    """Made-up COCO files about the images, and a map to what the captions may name."""
+    """Synthetic COCO files about the images, and a map to what the captions may name."""
     names = [line.split(",")[0].strip() for line in open(script("synonyms.txt"))]
     synonyms = [name.strip() for line in open(script("synonyms.txt")) for name in line.split(",")]
     folder = tempfile.mkdtemp()
@@ -275,7 +275,7 @@ def coco(rng, images):
 
 
 def chair():
-    """less-is-more's script (lemmas by tag) and the Python 3 form of the original (singulars of pattern.en), on published answers and made-up ones, the truth made up."""
+    """less-is-more's script (lemmas by tag) and the Python 3 form of the original (singulars of pattern.en), on published and synthetic answers, with synthetic truth."""
     import nltk
     from nltk.corpus import wordnet
     from nltk.stem import WordNetLemmatizer
@@ -305,7 +305,7 @@ def chair():
 
 
 def objhal():
-    """Object HalBench's own script, with NLTK's tags and lemmas in the place of spaCy's; the judge's lists are made up."""
+    """Object HalBench's own script, with NLTK's tags and lemmas instead of spaCy's; the judge's lists are synthetic."""
     import copy
 
     import nltk

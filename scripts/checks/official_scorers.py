@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the benchmarks' own scorers and `vpref eval` on the same made-up files (fixtures/eval/) and the same hard strings
+"""Runs the benchmarks' own scorers and `vpref eval` on the same synthetic files (fixtures/eval/) and the same hard strings
 (fixtures/golden/eval/parse-cases.ndjson), and compares every figure the scorers print. FOLDER holds the scorers as
 fetched from their repositories; none of their code is in this one:
    POPE/evaluate.py                                          AoiDragon/POPE f3ec604
@@ -100,14 +100,14 @@ CASES = [json.loads(line) for line in open(os.path.join(ROOT, "fixtures", "golde
 
 
 def cases(benchmark, parse):
-    """The official parser on the hard strings; what vpref makes of them is what the tests hold it to: the golden column."""
+    """The official parser on the hard strings; vpref's result is the golden column, which tests check."""
     mine = [c for c in CASES if c["benchmark"] == benchmark]
     with contextlib.redirect_stdout(io.StringIO()):
         pairs = [(json.dumps(c["text"]), parse(c), c["official"]) for c in mine]
     compare(f"{benchmark}, hard strings", pairs)
 
 
-# POPE, the official script once a split, and LLaVA's over all of them.
+# POPE, the official script once per split, and LLaVA's over all splits.
 POPE_LABELS = [sets("pope", f"coco_pope_{s}.json") for s in ("random", "popular", "adversarial")]
 ours = rows_by(vpref("pope", *(sets("pope", f"answers_{s}.json") for s in ("random", "popular", "adversarial")), "--labels", *POPE_LABELS), "split")
 pairs = []
@@ -135,7 +135,7 @@ scope = definitions(script("LLaVA", "llava", "eval", "eval_pope.py"), {"eval_pop
 
 
 def pope_case(case):
-    # The script rewrites its answers in place; a label file of one yes and one no keeps its divisions whole.
+    # The script rewrites its answers in place; a label file of one yes and one no avoids its divisions by zero.
     path = os.path.join(WORK, "two.json")
     open(path, "w").write('{"label": "yes"}\n{"label": "yes"}\n')
     answers = [{"text": case["text"]}, {"text": "Yes"}]
@@ -164,7 +164,7 @@ for grades in ("model_gpt-4-0613-grade-3runs.json", "failed-grade-3runs.json"):
     pairs += [("std", float(df.loc["model", "std"]), float(np.round(ours["all"]["std"], 1)))]
     compare(f"mmvet, mm-vet_evaluator.py, {grades}", pairs)
 
-# LLaVA-Bench, failed reviews included as the script has them.
+# LLaVA-Bench, failed reviews included, as in the script.
 ours = rows_by(vpref("llava-bench", sets("llava-bench", "review.jsonl"), "--labels", sets("llava-bench", "questions.jsonl"), "--include-failed"), "split")
 text = run(script("LLaVA", "llava", "eval", "summarize_gpt_review.py"), "-f", sets("llava-bench", "review.jsonl"))
 compare("llava-bench, summarize_gpt_review.py", [(n, float(v), ours[(n.replace("llava_bench_", ""),)]["printed"]) for n, v in printed(text, r"^(\w+) (-?[\d.]+)$")])

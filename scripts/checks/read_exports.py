@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what `vpref export` wrote with the programs it is for, and prints what they made of it.
+"""Reads what `vpref export` wrote with its target programs, and prints their results.
 
 usage: read_exports.py FOLDER   (see exports.sh)
 """
@@ -69,7 +69,7 @@ def check_llama_factory():
         columns, tags = entry["columns"], entry["tags"]
         for row in rows:
             turns = row[columns["messages"]]
-            # src/llamafactory/data/converter.py: roles in turn, an odd number of them for ranking, even otherwise.
+            # src/llamafactory/data/converter.py: alternating roles, an odd number of them for ranking, else even.
             allowed = [tags["user_tag"], tags["assistant_tag"]]
             assert all(turn[tags["role_tag"]] == allowed[place % 2] for place, turn in enumerate(turns)), turns
             assert len(turns) % 2 == (1 if entry.get("ranking") else 0), turns
@@ -95,7 +95,7 @@ def check_llava():
     rows = json.loads((folder / "llava.json").read_text())
     for row in rows:
         speakers = [turn["from"] for turn in row["conversations"]]
-        # llava/train/train.py preprocess_v1: human and gpt in turn, starting with human.
+        # llava/train/train.py preprocess_v1: human and gpt alternate, human first.
         assert speakers == ["human", "gpt"] * (len(speakers) // 2), speakers
         assert row["conversations"][0]["value"].count("<image>") == (1 if "image" in row else 0)
     print(f"llava.json: {len(rows)} rows with {sorted(set().union(*rows))}")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Rounds of alignment (examples/make/rounds.mk) on the demo's model: three rounds killed again and again, everything at once and without warning, come to the
-# bytes of a straight run; a bad round (learning rate x 30) is stopped by the gate, and with ON_WORSE=back the next one starts from the best.
+# Rounds of alignment (examples/make/rounds.mk) on the demo's model: three rounds killed repeatedly with SIGKILL, all processes together, give the
+# bytes of an uninterrupted run; a bad round (learning rate x 30) is stopped by the gate, and with ON_WORSE=back the next one starts from the best.
 # usage: scripts/checks/rounds.sh [KILLS [QUESTIONS [SEED]]]   (20, 160 and 1 unless given; after make build)
 set -euo pipefail
 kills=${1:-20} questions=${2:-160} seed=${3:-1}
@@ -13,11 +13,11 @@ printf '#!/bin/bash\nexec node %q/bin/run.js "$@"\n' "$root" >"$folder/bin/vpref
 chmod +x "$folder/bin/vpref"
 export PATH=$folder/bin:$PATH
 cd "$root"
-# One POPE file and a part of the captions: what is checked is the graph, not the scores.
+# One POPE file and a part of the captions: this checks the graph, not the scores.
 head -n 60 fixtures/demo/data/test/captions.jsonl >"$folder/captions.jsonl"
 rounds=(make -s -f examples/make/rounds.mk ROUNDS=3 IMPORT="--turns 4 --limit $questions" CAPTIONS="$folder/captions.jsonl"
   POPE=fixtures/demo/data/test/pope_random.json GATE="--require 'pope.score >= -8 from best' --require 'hallucination.f1 >= -0.05 from best'")
-# What a round leaves behind, without what holds times: metrics, summaries and the report.
+# The files of a round, except those with times: metrics, summaries and the report.
 sums() {
   (cd "$1" && find . -type f \( -name '*.ndjson' -o -name '*.best' -o -name '*.from' -o -name adapter_model.safetensors -o -name adapter_config.json \) \
     ! -name '.*' ! -name '*.metrics.ndjson' ! -name '*.summary.ndjson' ! -path '*/checkpoint-*' -print0 | sort -z | xargs -0 sha256sum)
@@ -29,7 +29,7 @@ straight=$((SECONDS - started))
 sums "$folder/straight" >"$folder/straight.sums"
 echo "straight: 3 rounds, $(wc -l <"$folder/straight/round-1.pairs.ndjson") pairs in the first, best $(cat "$folder/straight/round-3.best"), $(wc -l <"$folder/straight.sums") files"
 
-# Killed after random times, each a part of what a straight run took.
+# Killed after random times, each a fraction of an uninterrupted run's.
 RANDOM=$seed
 done_kills=0 places=
 while :; do
@@ -37,7 +37,7 @@ while :; do
   if [ $done_kills -lt "$kills" ]; then
     sleep "$(awk -v r=$RANDOM -v all=$straight -v kills="$kills" 'BEGIN { print 0.5 + r / 32768 * 2.2 * all / kills }')"
     if kill -0 $run 2>/dev/null; then
-      # shellcheck disable=SC2012 # names of our own
+      # shellcheck disable=SC2012 # our own file names
       places+=" $(ls -t "$folder/killed" 2>/dev/null | head -n 1)"
       kill -9 -- -$run
       done_kills=$((done_kills + 1))
@@ -46,7 +46,7 @@ while :; do
     fi
   fi
   wait $run || { echo "the resumed run failed: $(tail -n 3 "$folder/killed.log")"; exit 1; }
-  # It came to its end before the last kill: the next ones begin with the last round gone.
+  # It ended before the last kill: further kills start with the last round deleted.
   if [ $done_kills -lt "$kills" ]; then
     sums "$folder/killed" | cmp -s - "$folder/straight.sums" || { echo "OTHER BYTES after $done_kills kills"; failed=1; }
     rm -rf "$folder/killed/report.html" "$folder"/killed/round-[23].*

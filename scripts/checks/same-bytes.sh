@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Rows have the same bytes however a run on the CPU was cut up: killed and resumed, in shards, in another order, in steps and threads of other sizes.
-# usage: scripts/checks/same-bytes.sh [KILLS [ROWS]]   (50 and 60 unless given; KILLS are shared out over sample, score and precompute-ref, f32 and bf16)
+# On the CPU rows have the same bytes for any split of a run: killed and resumed, in shards, in another order, with other batch sizes and thread counts.
+# usage: scripts/checks/same-bytes.sh [KILLS [ROWS]]   (50 and 60 unless given; KILLS are distributed over sample, score and precompute-ref, f32 and bf16)
 set -euo pipefail
 kills=${1:-50} rows=${2:-60}
 root="$(cd "$(dirname "$0")/../.." && pwd)"
@@ -11,7 +11,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 model="$root/fixtures/demo/tiny-llava" data="$root/fixtures/demo/data/test"
-# Several questions about one image, so that prompts share rows; answers of unequal length.
+# Several questions about one image, so prompts share a prefix; responses of unequal length.
 node -e '
   const { readFileSync, writeFileSync } = require("fs");
   const [data, count] = process.argv.slice(1);
@@ -23,7 +23,7 @@ node -e '
 awk '{ a[NR] = $0 } END { for (i = NR; i > 0; i--) print a[i] }' in.ndjson >backwards.ndjson
 
 failed=0
-# expect WHAT FILE...: the rows of the files, whatever their order, are those of whole.ndjson.
+# expect WHAT FILE...: the rows of the files, in any order, are those of whole.ndjson.
 expect() {
   local what=$1
   shift
@@ -43,7 +43,7 @@ for dtype in f32 bf16; do
     expect "$verb $dtype in shards" shard.[012].ndjson
     vpref $verb "${flags[@]}" --batch-tokens 150 --threads 1 in.ndjson -o small.ndjson
     expect "$verb $dtype in small steps on one thread" small.ndjson
-    # Killed after more and more rows of what is left, until a run ends by itself.
+    # Killed after increasing numbers of the remaining rows, until a run ends by itself.
     left=$each
     rm -f killed.ndjson*
     while [ ! -e killed.ndjson ]; do

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A reader that sleeps while records flow: nothing may be lost, and memory must stay what it is for a reader that keeps up.
+# A reader that sleeps while records flow: nothing may be lost, and memory must stay as with a fast reader.
 # usage: scripts/checks/stalled-reader.sh [SECONDS [RECORDS]]   (60 and 200000 unless given)
 set -euo pipefail
 seconds=${1:-60} records=${2:-200000}
@@ -19,10 +19,10 @@ node -e '
   if (lines.length > 0) require("fs").writeSync(1, lines.join("\n") + "\n");
 ' "$records" >in.ndjson
 
-# Highest resident memory of the process in MiB, as the kernel kept it: the process ends only when its output is read.
+# Peak resident memory of the process in MiB, from the kernel: the process ends only after its output is read.
 peak() { awk '/VmHWM/ { print int($2 / 1024) }' "/proc/$1/status"; }
 
-# run NAME READER INPUT: what READER got, and the peak of the memory.
+# run NAME READER INPUT: the rows that READER got, and the peak memory.
 run() {
   mkfifo "$1.pipe"
   ($2 >"$1.out") <"$1.pipe" &

@@ -14,7 +14,7 @@ import PIL
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
-# A torchvision whose compiled part does not fit this torch still has all its PIL transforms.
+# The PIL transforms also work if torchvision's compiled part does not match this torch.
 register_fake = torch.library.register_fake
 torch.library.register_fake = lambda *names, **options: lambda function: function
 import torchvision  # noqa: E402
@@ -101,7 +101,7 @@ def cases(width, height):
             ops.append({"op": "resize", "width": size[0], "height": size[1], "filter": filter})
     ops += [{"op": "pad", "left": 3, "top": 1, "right": 2, "bottom": 4, "fill": [122, 116, 104]}, {"op": "pad", "left": 5}]
     for mode in ("edge", "reflect", "symmetric"):
-        # numpy wraps borders wider than the image, PIL-side callers never ask for that.
+        # numpy wraps borders wider than the image; torchvision never requests that.
         side = max(min(width, height) - 1, 0)
         ops.append({"op": "pad", "left": min(4, side), "top": min(2, side), "right": min(1, side), "bottom": min(3, side), "mode": mode})
     for degrees in (0, 9.3, 30, -27.5, 90, 180, 270, 123.456, 360, 45):

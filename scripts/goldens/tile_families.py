@@ -203,17 +203,16 @@ CHECKPOINTS = {
 
 
 def source_of(model_type):
-    return ROOT / ("llava_next" if model_type == "llava_next" else "smolvlm") / "ckpt"
+    return ROOT / ("smolvlm" if model_type == "idefics3" else model_type) / "ckpt"
 
 
 def write_files(spec, to):
     """All of a checkpoint but its weights."""
     kind = spec["config"]["model_type"]
-    end = 2 if kind == "llava_next" else 436
     put = lambda name, value: (to / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
     put("config.json", spec["config"])
     put("preprocessor_config.json", spec["processor"])
-    put("generation_config.json", {"bos_token_id": 1, "eos_token_id": [end, 0]})
+    put("generation_config.json", spec.get("generation", {"bos_token_id": 1, "eos_token_id": [2 if kind == "llava_next" else 436, 0]}))
     (to / "chat_template.jinja").write_text(spec["template"])
     if kind == "llava_next":
         put("processor_config.json", {"patch_size": spec["config"]["vision_config"]["patch_size"], "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"})
@@ -273,13 +272,19 @@ def images_of(spec, processor, names):
     return single, made, texts, {"rows": rows, "cols": cols, "image_sizes": [[p.height, p.width] for p in pictures]}
 
 
-def expanded(text, parts):
-    pieces = text.split("<image>")
+def expanded(text, parts, mark):
+    pieces = text.split(mark)
     assert len(pieces) == len(parts) + 1
     return "".join(piece + part for piece, part in zip(pieces, [*parts, ""]))
 
 
+def kinds(model, ids):
+    return torch.tensor([[int(i == model.config.image_token_id) for i in ids]])
+
+
 def logits(model, ids, made):
+    if "image_grid_thw" in made:
+        made = made | {"mm_token_type_ids": kinds(model, ids)}
     return model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), **made).logits[0]
 
 
@@ -298,7 +303,7 @@ def greedy(model, row, tokenizer):
             break
         ids.append(top.indices[0].item())
         margins.append((top.values[0] - top.values[1]).item())
-        if ids[-1] in (0, tokenizer.eos_token_id):
+        if ids[-1] in model.generation_config.eos_token_id:
             break
     return {"ids": ids, "text": tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False), "min_margin": min(margins)}
 
@@ -308,6 +313,8 @@ def features_of(model, made):
     if "image_sizes" in made:
         made = made | {"vision_feature_layer": model.config.vision_feature_layer, "vision_feature_select_strategy": model.config.vision_feature_select_strategy}
     rows = model.model.get_image_features(**made)
+    if "image_grid_thw" in made:  # what the decoder adds after its first layers stands behind
+        return torch.cat([torch.cat(list(plane)) for plane in [rows.pooler_output, *(getattr(rows, "deepstack_features", None) or [])]])
     rows = getattr(rows, "pooler_output", rows)
     rows = torch.cat(list(rows)) if isinstance(rows, (list, tuple)) else rows
     return rows.reshape(-1, rows.shape[-1])
@@ -348,13 +355,17 @@ def dpo(model, golden, to):
 
 
 def golden_row(prompt, spec, model, processor, tokenizer):
-    crops, made, parts, facts = images_of(spec, processor, prompt["images"])
+    crops, made, parts, facts = spec.get("images_of", images_of)(spec, processor, prompt["images"])
     text = tokenizer.apply_chat_template(prompt["messages"], chat_template=spec["template"], tokenize=False, add_generation_prompt=True)
-    whole = expanded(text, parts)
+    whole = expanded(text, parts, spec.get("mark", "<image>"))
     row = {"id": prompt["id"], "images": [f"{name}.png" for name in prompt["images"]], "text": text, "made": made, **facts}
     row["prompt_ids_unexpanded"] = encode(tokenizer, text).tolist()
     row["prompt_ids"] = encode(tokenizer, whole).tolist()
     row["num_image_rows"] = row["prompt_ids"].count(model.config.image_token_id)
+    if "image_grid_thw" in made:
+        ids = row["prompt_ids"]
+        positions, _ = model.model.get_rope_index(torch.tensor([ids]), mm_token_type_ids=kinds(model, ids), image_grid_thw=made["image_grid_thw"])
+        row |= {"position_ids": positions[:, 0].tolist(), "next_position": positions.max().item() + 1}
     joint = "" if text[-1].isspace() else " "
     row["answers"] = []
     with torch.no_grad():
@@ -368,23 +379,24 @@ def golden_row(prompt, spec, model, processor, tokenizer):
         tensors = {f"pixels_u8/{row['id']}/{k}": torch.tensor(c).to(torch.uint8) for k, c in enumerate(crops)}
         if crops:
             tensors[f"features/{row['id']}"] = features_of(model, made)
-            assert len(tensors[f"features/{row['id']}"]) == row["num_image_rows"]
+            assert len(tensors[f"features/{row['id']}"]) % row["num_image_rows"] == 0
         chosen = row["answers"][0]["ids"]
         start = len(row["prompt_ids"]) - 1
         tensors[f"logits/{row['id']}"] = logits(model, row["prompt_ids"] + chosen, made)[start : start + min(LOGITS, len(chosen))]
     return row, tensors
 
 
-def main():
-    shutil.rmtree(OUT, ignore_errors=True)
-    (OUT / "images").mkdir(parents=True)
+def write(out, checkpoints, processors, seed):
+    """A folder of checkpoints with its prompts and pictures."""
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "images").mkdir(parents=True)
     for name in {name for prompt in PROMPTS for name in prompt["images"]}:
-        picture(*map(int, name.split("x"))).save(OUT / f"images/{name}.png")
+        picture(*map(int, name.split("x"))).save(out / f"images/{name}.png")
     lines = [{"id": p["id"], "images": [f"{n}.png" for n in p["images"]], "messages": p["messages"]} for p in PROMPTS]
-    (OUT / "prompts.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for seed, (name, spec) in enumerate(CHECKPOINTS.items()):
-        torch.manual_seed(500 + seed)
-        to = OUT / name
+    (out / "prompts.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for number, (name, spec) in enumerate(checkpoints.items()):
+        torch.manual_seed(seed + number)
+        to = out / name
         ckpt = to / "ckpt"
         ckpt.mkdir(parents=True)
         write_files(spec, ckpt)
@@ -394,7 +406,7 @@ def main():
         save_weights(model, spec, ckpt)
         load = lambda: AutoModelForImageTextToText.from_pretrained(ckpt, dtype=torch.float32).eval()
         model, tokenizer = load(), AutoTokenizer.from_pretrained(ckpt)
-        processor = PROCESSORS[spec["config"]["model_type"]].from_pretrained(ckpt)
+        processor = processors[spec["config"]["model_type"]].from_pretrained(ckpt)
         golden, tensors = [], {}
         for prompt in PROMPTS:
             row, more = golden_row(prompt, spec, model, processor, tokenizer)
@@ -414,4 +426,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    write(OUT, CHECKPOINTS, PROCESSORS, 500)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes which words of AMBER's vocabulary spaCy's large vectors call similar (above 0.8, as its script asks), as the one
+"""Writes the words of AMBER's vocabulary that are similar by spaCy's large vectors (above 0.8, as in its script), as the one
 more table that `vpref eval amber` takes:
    python -m spacy download en_core_web_lg
    python scripts/tables/amber_similar.py AMBER/data/relation.json amber-similar.json

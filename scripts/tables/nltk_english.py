@@ -29,7 +29,7 @@ def lines(*parts):
 
 
 def wordnet(pos):
-    """Lemmas of one word each, and the forms that no rule gives."""
+    """Single-word lemmas, and irregular forms."""
     lemmas = [line.split(" ", 1)[0] for line in lines("corpora", "wordnet", f"index.{pos}") if not line.startswith(" ")]
     forms = [line.split() for line in lines("corpora", "wordnet", f"{pos}.exc")]
     return {

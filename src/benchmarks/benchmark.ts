@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a benchmark is. To add one: a folder with an index.ts that exports a Benchmark, and a line in index.ts here.
+// The interface of a benchmark. To add one: a folder with an index.ts that exports a Benchmark, and a line in index.ts here.
 import type { ImportFormat } from '../stages/import/format.ts';
 import type { DrawnFigure, PublishedRow } from './published.ts';
 import type { Scorer } from './scoring/score-row.ts';
 
 export interface Benchmark {
-  /** As `import` and `eval` know it. */
+  /** Its name in `import` and `eval`. */
   name: string;
-  /** For METHODS.md: whose it is, and what is counted. */
+  /** For METHODS.md: its paper, and what is scored. */
   paper?: string;
   scored: string;
-  /** Its question files -> records; absent where there are none of its own. */
+  /** Question files -> records; absent without question files. */
   import?: ImportFormat;
-  /** Its answers and labels -> rows. */
+  /** Answers and labels -> score rows. */
   score: Scorer;
-  /** What papers print, to stand beside one's own rows. */
+  /** Figures printed in papers, to compare with. */
   published?: readonly PublishedRow[];
-  /** What papers draw without numbers. */
+  /** Figures that papers only plot. */
   drawn?: readonly DrawnFigure[];
 }

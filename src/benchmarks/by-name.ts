@@ -2,7 +2,7 @@
 import type { Benchmark } from './benchmark.ts';
 import * as registry from './index.ts';
 
-/** Every benchmark by the name that `import` and `eval` know. */
+/** Every benchmark by its name in `import` and `eval`. */
 export const benchmarks: ReadonlyMap<string, Benchmark> = new Map(
   Object.values(registry)
     .map((benchmark): [string, Benchmark] => [benchmark.name, benchmark])

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images of COCO to describe: rows of an image, by its file name or number, and the question.
+// Captioning prompts for COCO images: rows with an image (file name or number) and the question.
 
 import { RecordError } from '../records/error.ts';
 import { describeValue } from '../records/field.ts';
@@ -10,7 +10,7 @@ import { cocoId } from './scoring/coco.ts';
 
 const TEXT = ['text', 'question', 'prompt'];
 
-/** The importer of captions of COCO images, which two benchmarks ask for. */
+/** The importer that the two benchmarks of COCO captions share. */
 export function cocoQuestions(name: string, summary: string) {
   return benchmarkFormat(name, summary, (files) =>
     questionsOf(listItems(files), (value, item) => {
@@ -19,7 +19,7 @@ export function cocoQuestions(name: string, summary: string) {
       const { image, image_id: number, question_id, category } = value;
       if (image !== undefined && typeof image !== 'string')
         throw new RecordError(item, 'image', 'a file name', describeValue(image));
-      // A picture in the row itself (a data: URI, base64) has no number in its name.
+      // An image within the row (a data: URI, base64) has no number in its name.
       const isFile = image !== undefined && image.length < 1000 && !image.startsWith('data:');
       const id = number ?? (isFile ? image : undefined);
       if (typeof id !== 'number' && typeof id !== 'string')

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The benchmarks, one line each: the folder's object, which knows its name.
+// The table of benchmarks: one object per folder.
 export { alpacaEval } from './alpaca-eval/index.ts';
 export { amber } from './amber/index.ts';
 export { chair } from './chair/index.ts';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows that papers print. Units as `score`: percent, MT-Bench and MMHal-Bench as they are.
+// Rows printed in papers. Units as `score`: percent, except MT-Bench and MMHal-Bench ratings.
 
 export type Settings = Readonly<Record<string, string | number>>;
 
@@ -9,13 +9,13 @@ export interface PublishedRow {
   source: string;
   /** Score by split. */
   scores: Readonly<Record<string, number>>;
-  /** What a matrix calls these runs: `params` of its rows, the seed aside. */
+  /** Parameters of these runs in a matrix: `params` of its rows, except the seed. */
   settings?: readonly Settings[];
-  /** Training on 8 A800, where the table has it. */
+  /** Training time on 8 A800, if the table has it. */
   hours?: number;
 }
 
-/** The printed splits that `ours` lacks while it has others of them: a score over all of ours is then no score over all of theirs. */
+/** The printed splits that `ours` lacks, if it has others. Then the scores over all splits are not comparable. */
 export function missingSplits(published: readonly PublishedRow[], ours: ReadonlySet<string>): string[] {
   const splits = new Set(published.flatMap(({ scores }) => Object.keys(scores)));
   const parts = [...splits].filter((split) => !isOverall(split));
@@ -27,16 +27,16 @@ export function isOverall(split: string): boolean {
   return split.startsWith('all');
 }
 
-/** A figure of a paper that is drawn and has no numbers in print. */
+/** A figure of a paper that is plotted without numbers. */
 export interface DrawnFigure {
   /** Paper and figure: "SeVa figure 7 (b)". */
   source: string;
   shows: string;
-  /** Parameter of a matrix that it is drawn over. */
+  /** Parameter of a matrix on its x axis. */
   by?: string;
 }
 
-/** A table's rows: for each method a score per split, null where the paper has none. */
+/** A table's rows: per method a score per split, null if the paper has none. */
 export function publishedRows(
   source: string,
   splits: readonly string[],
@@ -62,17 +62,17 @@ interface Run {
 const run = (...settings: Settings[]): Run => ({ settings });
 const timed = (hours: number, ...settings: Settings[]): Run => ({ settings, hours });
 
-/** The runs behind the rows, by table and method: as examples/make/papers.mk names them. */
+/** The runs of the rows, by table and method, with the names of examples/make/papers.mk. */
 const runs: Readonly<Record<string, Readonly<Record<string, Run>>>> = {
   'SeVa table 1': {
     'SeVa-7B, flip': run({ augmentation: 'flip' }),
     'SeVa-7B, rrcrop': run({ augmentation: 'rrcrop' }),
     'SeVa-7B, autoaugment': run({ augmentation: 'autoaugment' }),
     'SeVa-7B, moco': run({ augmentation: 'moco' }),
-    // Its scores are those of step 800 in the README; the strong noise has no step in print.
+    // Its scores equal those of step 800 in the README; no step is printed for the strong noise.
     'SeVa-7B, diffusion (weak)': run({ augmentation: 'diffusion' }, { step: 800 }),
   },
-  // What the table leaves out stands in the README of the published code.
+  // The README of the published code has what the table omits.
   'SeVa README': {
     'SeVa-7B, step 500': run({ step: 500 }),
     'SeVa-7B, step 800': run({ step: 800 }, { augmentation: 'diffusion' }),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the benchmarks' importers share: items that are nearly records, protocol endings, options as lines.
+// Shared by the benchmarks' importers: questions, protocol endings, options as lines.
 
 import { RecordError } from '../records/error.ts';
 import { idText } from '../records/exact.ts';
@@ -9,20 +9,20 @@ import { isEmpty, otherFields } from '../stages/import/item-fields.ts';
 import { readItems, readValue } from '../stages/import/items.ts';
 import type { JsonItem } from '../stages/import/json-items.ts';
 
-/** A question with all that its files say. */
+/** A question with all data of its files. */
 export interface BenchmarkQuestion {
   /** Unique in the benchmark; the record's id is `BENCHMARK/split/id`. */
   id: string;
-  /** Part of the benchmark that `eval` joins ids in; what --source matches. */
+  /** Split of the benchmark, for `eval`'s join by id and for --source. */
   split?: string;
-  /** Members of the item that were read, or that belong to its labels; what else it has is kept under `meta`, or refused. */
+  /** Members of the item that were read, or belong to its labels; others go to `meta`, or are refused. */
   reads: readonly string[];
   draft: Draft;
 }
 
 export const SHORT_ANSWER = 'Answer the question using a single word or phrase.';
 export const LETTER_ANSWER = "Answer with the option's letter from the given choices directly.";
-/** "Please answer with the option's letter directly.", as LLaVA asks it in Chinese. */
+/** "Please answer with the option's letter directly.", LLaVA's Chinese ending. */
 export const LETTER_ANSWER_CHINESE = '\u8bf7\u76f4\u63a5\u56de\u7b54\u9009\u9879\u5b57\u6bcd\u3002';
 
 /** The format of a benchmark from a function that reads all its files at once. */
@@ -51,7 +51,7 @@ export function benchmarkFormat(
   };
 }
 
-/** The questions of items; undefined leaves an item out. What `convert` throws of a bad item is that item's error. */
+/** The questions of items; `convert` returns undefined to skip an item. An error that it throws is the item's error. */
 export async function* questionsOf(
   items: AsyncIterable<JsonItem>,
   convert: (value: Record<string, unknown>, item: JsonItem) => BenchmarkQuestion | undefined,
@@ -73,7 +73,7 @@ export async function* questionsOf(
   }
 }
 
-/** The question with what its item says besides. Throws RecordError for what would be lost: a preference, a text, an image. */
+/** The question with the item's other members. Throws RecordError for one that would be lost: a preference, a text, an image. */
 function withOthers(question: BenchmarkQuestion, value: Record<string, unknown>, item: JsonItem): BenchmarkQuestion {
   const empty = Object.keys(value).filter((key) => isEmpty(value[key]));
   const { meta } = otherFields(value, [...question.reads, ...empty], item, item.path);
@@ -107,7 +107,7 @@ export function optionLines(options: readonly string[]): string {
   return options.map((option, index) => `\n${String.fromCharCode(65 + index)}. ${option}`).join('');
 }
 
-/** The text with the protocol's ending on a line of its own, unless it has it or the protocol is plain. */
+/** The text with the protocol's ending on a separate line, unless it has it or the protocol is plain. */
 export function withEnding(
   text: string,
   ending: string,
@@ -117,7 +117,7 @@ export function withEnding(
   return (protocol ?? byDefault) === 'plain' || text.endsWith(ending) ? text : `${text}\n${ending}`;
 }
 
-/** A member that must be a string that is not empty. */
+/** A member that must be a non-empty string. */
 export function textMember(value: Record<string, unknown>, key: string, place: MemberPlace): string {
   const text = value[key];
   if (typeof text === 'string' && text !== '') return text;
@@ -141,12 +141,12 @@ function badMember(key: string, { at, path }: MemberPlace, expected: string, got
   return new RecordError(at, path === '' ? key : `${path}.${key}`, expected, describeValue(got));
 }
 
-/** Where an item stands, for the member functions. */
+/** Place of an item, for the member functions. */
 export function placeOf(item: JsonItem): MemberPlace {
   return { at: item, path: item.path };
 }
 
-/** LLaVA's own question rows (question_id, image, text with its ending), which hold no answers; undefined for others. */
+/** LLaVA's question rows (question_id, image, text with its ending), which hold no answers; undefined for others. */
 export function llavaQuestion(
   value: Record<string, unknown>,
   item: JsonItem,

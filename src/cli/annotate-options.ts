@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of annotate, and the settings that they come to.
+// The flags of annotate, and their conversion to settings.
 import { Flags, type Interfaces } from '@oclif/core';
 import { UsageError } from '../records/error.ts';
 import type { AnnotateSettings } from '../stages/annotate/open.ts';
@@ -169,7 +169,7 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
   };
 }
 
-/** Flags of reward judges go with no other; a reward judge's server is in its name. */
+/** Flags of reward judges are refused with other judges. A reward judge's server is in its name. */
 function checkRewardFlags({ flags, given }: RunContext<AnnotateFlags, unknown>): void {
   const isReward = ownGuide(flags.judge) === 'reward';
   for (const name of ['reward-api', 'reward-template'])
@@ -178,7 +178,7 @@ function checkRewardFlags({ flags, given }: RunContext<AnnotateFlags, unknown>):
     if (given.has(name) && isReward) throw new UsageError(`--${name}: expected none with --judge reward:URL`);
 }
 
-/** Maximum concurrent requests. The engine batches them: with more, more questions share a prefix. */
+/** Maximum concurrent requests. The engine batches them, and more concurrent questions share a prefix. */
 function callsAtATime({ flags, given }: RunContext<AnnotateFlags, unknown>): number {
   return computesHere(flags.judge) && !given.has('concurrency') ? LOCAL_CALLS : flags.concurrency;
 }

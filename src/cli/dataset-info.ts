@@ -10,7 +10,7 @@ import { openImportFiles } from './import-files.ts';
 
 type Named = string | DatasetEntry;
 
-/** Opens the files; of format llama-factory also entries of a dataset_info.json, their files below its folder. Throws UsageError. */
+/** Opens the files; for llama-factory also entries of a dataset_info.json, with file names relative to its folder. Throws UsageError. */
 export function openNamedFiles(
   format: string,
   files: readonly string[],

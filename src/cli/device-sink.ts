@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device, pipe or socket named by -o: written as it is, with nothing to rename.
+// A device, pipe or socket named by -o: written directly, without a rename.
 import { closeSync, openSync, statSync } from 'node:fs';
 import { RunError } from '../records/error.ts';
 import { BrokenPipeError } from './exit.ts';
 import { nothingDone } from './journal.ts';
 import { BufferedSink, isDiskFull, type Sink, writeAll } from './sink.ts';
 
-/** Something other than a file: any number of runs may write it. */
+/** A device, pipe or socket. Several runs may write it. */
 export function isDevice(path: string): boolean {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats !== undefined && !stats.isFile() && !stats.isDirectory();

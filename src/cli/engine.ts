@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The native engine on first need: a package from npm comes without one.
+// Builds the native engine on first use, because the npm package has none.
 import { statSync } from 'node:fs';
 import { buildAddon, hasAddon } from '../engine/build-addon.ts';
 import type { RunContext } from './run-context.ts';
 
 /**
- * Builds the engine unless it is there, and says so. A model directory that is not there is left to those who open it: minutes of building
- * would come before that message.
+ * Builds the engine unless it exists, and prints progress. Does not build for a missing model directory, so its error comes
+ * first.
  */
 export async function ensureEngine(
   run: Pick<RunContext<unknown, unknown>, 'note' | 'stop' | 'showTask'>,

@@ -64,7 +64,7 @@ export function now(): number {
   return Date.now() / 1000;
 }
 
-/** The events of a file; a partial event at the end is left out. */
+/** The events of a file, without a partial event at the end. */
 export function readEvents(path: string, wire: Wire): ScalarEvent[] {
   return [...frames(readFileSync(path))].map(({ payload }) => decode(wire, payload));
 }
@@ -81,7 +81,7 @@ function frameOf(payload: Uint8Array): Buffer {
   return frame;
 }
 
-/** Whole frames with right sums, up to the first that is not. */
+/** Complete frames with correct checksums, up to the first bad one. */
 function* frames(bytes: Buffer): Generator<{ payload: Buffer; end: number }> {
   for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
     const start = at + HEADER_BYTES;
@@ -122,7 +122,7 @@ function value(reader: InstanceType<Wire['BinaryReader']>): [string, number] {
   return [tag, scalar];
 }
 
-// CRC-32C (Castagnoli), masked as TFRecord does so that a sum over data with sums in it is a good one.
+// CRC-32C (Castagnoli), masked as in TFRecord, because checksums of data with embedded checksums are weak.
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
   for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;

@@ -19,7 +19,7 @@ export const exitCode = {
 
 export type StopSignal = 'SIGTERM' | 'SIGUSR1' | 'SIGINT';
 
-/** The run was stopped from outside, and what was done is saved. */
+/** The run was stopped by a signal and its work is saved. */
 export class StoppedError extends Error {
   override name = 'StoppedError';
   readonly signal: StopSignal;

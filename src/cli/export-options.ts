@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of export, and their use by each format.
+
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { Flags, type Interfaces } from '@oclif/core';
-import type { MergeResult } from '../engine/binding.ts';
-import type { Quantize } from '../engine/requests.ts';
+import type { MergeResult } from '../engine/native.ts';
+import type { BaseForm } from '../engine/requests.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import { datasetInfo } from '../stages/export/dataset-info.ts';
 import { imagePaths } from '../stages/export/image-path.ts';
@@ -57,7 +59,7 @@ export const exportFlags = {
 
 export type ExportRun = RunContext<Interfaces.InferredFlags<typeof exportFlags>, { format: string }>;
 
-/** The rows of the format; none if it writes -o itself. Throws UsageError for flags of another format. */
+/** The rows of the format; no rows if the format writes -o itself. Throws UsageError for flags of another format. */
 export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   const { args, flags } = run;
   if (args.format === 'merge') return merge(run);
@@ -85,7 +87,7 @@ export function exportRows(run: ExportRun): AsyncGenerator<object | string> {
   );
 }
 
-/** Writes a whole checkpoint with the adapters merged into it; no rows come out. */
+/** Writes a complete checkpoint with the adapters merged; yields no rows. */
 async function* merge(run: ExportRun): AsyncGenerator<object> {
   const { model, adapter, dtype, onto, output: dir } = run.flags;
   for (const name of run.given)
@@ -106,28 +108,34 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
     throw new UsageError(`--onto quantised: expected an adapter trained with --quantize, got ${adapter.join(', ')}`);
   const { ensureEngine } = await import('./engine.ts');
   await ensureEngine(run, { device: 'cpu', model });
-  const quantize = onto === 'quantised' ? form : 'none';
+  if (onto === 'quantised' && form === 'fp4')
+    throw new UsageError(
+      `--onto quantised: expected an adapter trained with --quantize, got ${adapter.join(', ')}, trained on an fp4 checkpoint: give that one as --model`,
+    );
+  const packing = form === 'fp4' ? 'none' : form;
+  const quantize = onto === 'quantised' ? packing : 'none';
   const policy = await loadPolicy({ model, adapters: adapter, device: 'cpu', dtype: 'f32', quantize, tokenBytes: [] });
-  for (const note of policy.info.notes) run.note(note);
+  const { notes, storedForm } = policy.info;
+  for (const note of notes) run.note(note);
   const partial = `${dir}.partial`;
   rmSync(partial, { recursive: true, force: true });
-  const merged = await mergeInto(policy, model, { dir: partial, dtype, trainedOn: form }).catch((cause: unknown) => {
+  const merged = await mergeInto(policy, model, { dir: partial, dtype, trainedOn: packing }).catch((cause: unknown) => {
     rmSync(partial, { recursive: true, force: true });
     throw cause;
   });
-  const { numMerged, relativeError, unpacked } = merged;
+  const { numMerged, relativeError, numUnpacked } = merged;
   await policy.close();
   renameSync(partial, dir);
   const lost =
     dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
-  const written = unpacked ? `; the packed weights of ${model} are written as what they stand for` : '';
-  run.note(`${numMerged} linear layers merged into ${dir} (${dtype}: ${lost}${written})`);
-  if (form !== 'none') run.note(mergedOnto(form, onto, merged));
+  const written = numUnpacked > 0 ? `; the packed weights of ${model} are written dequantised` : '';
+  run.note(`${count(numMerged, 'linear layer')} merged into ${dir} (${dtype}: ${lost}${written})`);
+  if (form !== 'none' && storedForm === 'none') run.note(mergedOnto(form, onto, merged));
   yield* [];
 }
 
-/** Adapters add up; their deltas mean one base. Throws UsageError. */
-function oneForm(adapters: readonly string[], forms: readonly Quantize[]): Quantize {
+/** Several adapters add up, so all must have the same base. Throws UsageError. */
+function oneForm(adapters: readonly string[], forms: readonly BaseForm[]): BaseForm {
   const packed = forms.filter((form) => form !== 'none');
   if (new Set(packed).size > 1)
     throw new UsageError(
@@ -136,7 +144,9 @@ function oneForm(adapters: readonly string[], forms: readonly Quantize[]): Quant
   return packed[0] ?? 'none';
 }
 
-function mergedOnto(form: Quantize, onto: 'full' | 'quantised', { packingChange, packingChangeOfDelta }: MergeResult) {
+function mergedOnto(form: BaseForm, onto: 'full' | 'quantised', { packingChange, packingChangeOfDelta }: MergeResult) {
+  if (form === 'fp4')
+    return 'merged into the full base; by how much it differs from the fp4 checkpoint that the adapter was trained on is not known here';
   const change = `${(100 * packingChange).toPrecision(2)} % of the norm of the weights, ${packingChangeOfDelta.toPrecision(2)} times that of the delta`;
   return onto === 'full'
     ? `merged into the full base, which differs from the ${form} base that the adapter was trained on by ${change}; --onto quantised merges into that one`
@@ -146,7 +156,7 @@ function mergedOnto(form: Quantize, onto: 'full' | 'quantised', { packingChange,
 /** Flags of other formats. */
 const NOT_FOR_PARQUET = ['image-root', 'image-dir', 'layout', 'dataset-info', 'dataset-name', 'resume'];
 
-/** Writes the records to a Parquet file, which appears when it is whole; no rows come out. */
+/** Writes the records to a Parquet file, which appears when it is complete; yields no rows. */
 async function* parquet(run: ExportRun): AsyncGenerator<object> {
   const { output } = run.flags;
   for (const name of NOT_FOR_PARQUET)
@@ -164,6 +174,6 @@ async function* parquet(run: ExportRun): AsyncGenerator<object> {
   fsyncSync(file);
   closeSync(file);
   renameSync(partial, output);
-  run.note(`${numRows} rows written to ${output}`);
+  run.note(`${count(numRows, 'row')} written to ${output}`);
   yield* [];
 }

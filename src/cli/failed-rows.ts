@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Failed records of a command whose rows cannot hold an error: they are written to a file beside the output.
+// Writes failed records to a file beside the output, for commands whose rows cannot hold an error.
 import { rmSync } from 'node:fs';
 import { formatLine } from '../records/lines.ts';
 import type { VprefRecord } from '../records/record.ts';

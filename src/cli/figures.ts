@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Figures in each command's progress line, besides rows, rate and time left.
 
-import type { RowResult, Stage } from '../flow/stage.ts';
+import type { RowResult } from '../flow/stage.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
 import { type Figures, formatRate, group, type RunCounts } from './progress.ts';
 
-/** The stage; calls `see` with every result. */
-function observed(stage: Stage, see: (result: RowResult) => void): Stage {
-  return async function* (rows) {
-    for await (const result of stage(rows)) {
-      see(result);
-      yield result;
-    }
-  };
-}
-
 /** sample: tokens and images per second. */
-export function sampleProgress(stage: Stage): { stage: Stage; figures: Figures } {
+export function sampleProgress(): Figures {
   let tokens = 0;
   let images = 0;
   const see = ({ row, records }: RowResult) => {
@@ -27,11 +17,11 @@ export function sampleProgress(stage: Stage): { stage: Stage; figures: Figures }
       images += views.find((view) => view.name === name)?.images?.length ?? own.length;
   };
   const parts = (seconds: number) => [...rate(tokens, seconds, 'tokens'), ...rate(images, seconds, 'images')];
-  return { stage: observed(stage, see), figures: { parts } };
+  return { see, parts };
 }
 
 /** score: texts per second. */
-export function scoreProgress(stage: Stage): { stage: Stage; figures: Figures } {
+export function scoreProgress(): Figures {
   let texts = 0;
   const see = ({ records }: RowResult) => {
     for (const { responses = [], choices = [], chosen, rejected, response } of records)
@@ -40,20 +30,20 @@ export function scoreProgress(stage: Stage): { stage: Stage; figures: Figures } 
         choices.length +
         [chosen, rejected, response].flat().filter((text) => text !== undefined).length;
   };
-  return { stage: observed(stage, see), figures: { parts: (seconds) => rate(texts, seconds, 'texts') } };
+  return { see, parts: (seconds) => rate(texts, seconds, 'texts') };
 }
 
 /** augment: views per second. */
-export function augmentProgress(stage: Stage): { stage: Stage; figures: Figures } {
+export function augmentProgress(): Figures {
   let views = 0;
   const see = ({ row, records }: RowResult) => {
     const added = (records[0]?.views?.length ?? 0) - (row.record.views?.length ?? 0);
     views += Math.max(0, added) * (row.record.images?.length ?? 0);
   };
-  return { stage: observed(stage, see), figures: { parts: (seconds) => rate(views, seconds, 'images') } };
+  return { see, parts: (seconds) => rate(views, seconds, 'images') };
 }
 
-/** pair: rows that were kept; dropped rows are in every progress line. */
+/** pair: kept rows; dropped rows are in every progress line. */
 export function pairProgress(counts: RunCounts): Figures {
   return { parts: () => [`${group(counts.written)} kept`], areInSummary: true };
 }

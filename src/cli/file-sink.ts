@@ -14,19 +14,19 @@ import { BufferedSink, isDiskFull, type Sink, writeAll } from './sink.ts';
 export interface FileSinkOptions {
   path: string;
   resume: boolean;
-  /** A restart by Slurm without --resume: a finished FILE of another run is overwritten, as at the first start. */
+  /** A restart by Slurm without --resume: overwrites a finished FILE of another run, as at the first start. */
   isRestart?: boolean;
-  /** All rows are computed at once: discard an unfinished file of an earlier run, and keep none. */
+  /** All rows are computed together: discard an unfinished file of an earlier run, and keep none. */
   startOver?: boolean;
-  /** What the output depends on; a resumed run must have the same. */
+  /** Settings that the output depends on; a resumed run must have the same. */
   settings: Settings;
-  /** Held by this run; checked before every write. */
+  /** The lock of this run, checked before every write. */
   lock?: OutputLock | undefined;
 }
 
 /** How an unfinished table is treated. */
 export interface TableOptions {
-  /** An unfinished file is kept, for --resume. */
+  /** Keep an unfinished file, for --resume. */
   resumable?: boolean;
   resume?: boolean;
   lock?: OutputLock | undefined;
@@ -35,7 +35,7 @@ export interface TableOptions {
 interface FileSinkState {
   path: string;
   ledger: Ledger;
-  /** Kept when the run ends early. */
+  /** Whether to keep the file if the run ends early. */
   isSaved: boolean;
   lock?: OutputLock | undefined;
 }
@@ -56,7 +56,7 @@ export class FileSink extends BufferedSink implements Sink {
     this.#fd = openSync(this.#partial, 'a');
   }
 
-  /** Throws UsageError when FILE cannot be written, or an unfinished one is in the way. */
+  /** Throws UsageError if FILE cannot be written, or an unfinished file exists. */
   static async open(options: FileSinkOptions): Promise<FileSink> {
     const { path, resume, startOver = false, settings, lock } = options;
     const partial = `${path}.partial`;
@@ -69,7 +69,7 @@ export class FileSink extends BufferedSink implements Sink {
     return new FileSink({ path, ledger: new JournalLedger(path, settings, done), isSaved: !startOver, lock });
   }
 
-  /** A file without journal. Throws UsageError when it cannot be written. */
+  /** A file without journal. Throws UsageError if it cannot be written. */
   static openTable(path: string, { resumable = false, resume = false, lock }: TableOptions = {}): FileSink {
     const partial = `${path}.partial`;
     const isBegun = beginPartial(path, { resume, startOver: !resumable });
@@ -120,7 +120,7 @@ export class FileSink extends BufferedSink implements Sink {
 
   async save(): Promise<void> {
     try {
-      // A full disk was reported already.
+      // A full disk was already reported.
       if (this.failure === undefined && !this.#isClosed) this.flush();
     } finally {
       this.#close();
@@ -131,7 +131,7 @@ export class FileSink extends BufferedSink implements Sink {
     }
   }
 
-  // Rows of the ledger go first: resume may find more there than in FILE.partial, never less.
+  // Write the ledger first: after a crash it may contain more than FILE.partial, never less.
   protected override flush(): void {
     super.flush();
     const { ledger } = this.#state;
@@ -175,7 +175,7 @@ function isLost(error: unknown): boolean {
   return error instanceof RunError && error.code === 'locked';
 }
 
-/** A finished file is a beginning too: the input may have grown. The journal first: a FILE.partial with rows always has one. */
+/** A finished file can be continued, because the input may have grown. Write the journal first, so a FILE.partial with rows always has one. */
 async function beginWithFinished({ path, settings, isRestart }: FileSinkOptions): Promise<void> {
   let finished: Extent;
   try {
@@ -188,7 +188,7 @@ async function beginWithFinished({ path, settings, isRestart }: FileSinkOptions)
   copyWhole(path, `${path}.partial`);
 }
 
-// After a crash of the machine the rename must not be lost; some file systems do not support it and return an error.
+// Sync the directory, so a crash does not lose the rename; some file systems return an error.
 function syncDirectory(path: string): void {
   try {
     const fd = openSync(path, 'r');

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The heading under which --help and the manual list a flag. A flag in no group is specific to its command and comes first.
+// The headings of flags in --help and the manual. A flag in no group is specific to its command and comes first.
 
 const GROUPS = {
   Model:
     'model adapter endpoint key-env device dtype quantize quantize-cache template template-arg image-mode max-pixels min-pixels',
-  Sampling: 'n temperature top-p top-k max-new-tokens stop stop-repeats beams views label logps steer',
+  Sampling: 'stop views label logps steer',
   Loss: 'method loss loss-on allow-ref-mismatch',
   LoRA: 'lora-r lora-alpha rslora lora-dropout lora-targets lora-pattern init-adapter train-projector train-language-model',
   Schedule:
@@ -23,17 +23,17 @@ interface GroupedFlag {
   helpGroup?: string | undefined;
 }
 
-/** In the order in which they are listed. */
+/** In listing order. */
 export const FLAG_GROUPS = Object.keys(GROUPS) as FlagGroup[];
 
 const groupOf = new Map(
   FLAG_GROUPS.flatMap((group) => GROUPS[group].split(' ').map((name): [string, FlagGroup] => [name, group])),
 );
 
-/** Groups of one command: elsewhere flags of these names mean another thing. */
+/** Groups of one command: other commands use these flag names differently. */
 const ONLY: Partial<Record<FlagGroup, string>> = { Sampling: 'sample', Loss: 'train' };
 
-/** The group of a command's flag; the flag may name it itself. Undefined for flags specific to the command. */
+/** The group of a command's flag; the flag's definition may set it. Undefined for flags specific to the command. */
 export function flagGroup(command: string, { name, helpGroup }: GroupedFlag): FlagGroup | undefined {
   const group = (helpGroup as FlagGroup | undefined) ?? groupOf.get(name);
   return group !== undefined && (ONLY[group] ?? command) === command ? group : undefined;
@@ -49,7 +49,7 @@ export function groupFlags<Flag extends GroupedFlag>(
     .filter((part) => part.flags.length > 0);
 }
 
-/** The verbs by their place in the pipeline, for `vpref --help`. */
+/** The verbs by pipeline stage, for `vpref --help`. */
 export const STAGES: readonly { stage: string; verbs: readonly string[] }[] = [
   { stage: 'Prompts and images', verbs: ['import', 'augment', 'mix'] },
   { stage: 'Responses', verbs: ['sample', 'score'] },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Foreign files for import: gzipped ones as they are inside, and standard input kept aside, so that it can be read
+// Input files of import: unpacks gzip, and buffers standard input in a temporary file, so it can be read
 // again.
 
 import { once } from 'node:events';
@@ -25,8 +25,8 @@ import type { RunCounts } from './progress.ts';
 import { isFolder, savedDatasetFiles } from './saved-dataset.ts';
 
 /**
- * The files, or stdin when there are none or for "-". Throws UsageError for one that cannot be read.
- *   rereads: files will be opened more than once.
+ * The files, or stdin for "-" or no file. Throws UsageError for an unreadable file.
+ *   rereads: whether files will be opened more than once.
  */
 export function openImportFiles(
   paths: readonly string[],
@@ -62,14 +62,14 @@ function keptAside(open: () => AsyncIterable<Uint8Array>): () => AsyncIterable<U
   };
 }
 
-/** A name in a folder that goes when the process does. */
+/** A path in a folder that is deleted when the process ends. */
 function temporaryFile(): string {
   const folder = mkdtempSync(join(tmpdir(), 'vpref-import-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   return join(folder, 'input');
 }
 
-/** The path of a file on which nothing need be unpacked; the bytes are then read no further. */
+/** The path of a file that is not packed; then its bytes are not read here. */
 async function plainPath(name: string, bytes: AsyncIterable<Uint8Array>): Promise<string | undefined> {
   if (isStream(name) || isGzip(name)) return undefined;
   await bytes[Symbol.asyncIterator]().return?.();
@@ -116,7 +116,7 @@ async function* copying(chunks: AsyncIterable<Uint8Array>, path: string): AsyncG
   await once(copy, 'close');
 }
 
-/** The bytes, gunzipped when they begin as a gzip file does. */
+/** The bytes, gunzipped if they begin as a gzip file. */
 async function* unzipped(chunks: AsyncIterable<Uint8Array>, source: string): AsyncGenerator<Uint8Array> {
   const iterator = chunks[Symbol.asyncIterator]();
   const first = await iterator.next();

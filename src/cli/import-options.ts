@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of import, and the options that they come to.
+// The flags of import, and their conversion to options.
+
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Flags, type Interfaces } from '@oclif/core';
 import { createPixelPool } from '../pixels/pool.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import type { Cleaning } from '../stages/import/dialogue.ts';
 import type { ImportCounts, ImportOptions } from '../stages/import/index.ts';
@@ -92,7 +94,7 @@ export function importOptions(format: string, flags: ImportFlags): ImportOptions
   };
 }
 
-/** Image files of a folder in order of name, or the lines of a list. */
+/** Image files of a folder in alphabetical order, or the lines of a list. */
 function listNoisyImages(path: string | undefined): string[] | undefined {
   if (path === undefined) return undefined;
   const stats = statSync(path, { throwIfNoEntry: false });
@@ -109,26 +111,26 @@ function listNoisyImages(path: string | undefined): string[] | undefined {
   return images;
 }
 
-/** Notes dropped items, and sources in flags that no item has. */
+/** Prints notes on dropped items, and on sources in flags that no item has. */
 export function noteCounts(
   counts: ImportCounts,
   options: ImportOptions,
   run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>,
 ): void {
   const { items, sources, otherSource, overLimit, badImages, markTexts } = counts;
-  const parts = [`${items} items read`];
+  const parts = [`${count(items, 'item')} read`];
   if (otherSource > 0) parts.push(`${otherSource} of other sources`);
   if (overLimit > 0) parts.push(`${overLimit} over the limit`);
   if (parts.length > 1) run.note(parts.join(', '));
   for (const source of namedSources(options))
     if (items > 0 && !sources.has(source))
       run.warn(`no item of source ${source}; sources found: ${listCounts(sources)}`);
-  if (markTexts > 0) run.note(`${markTexts} records without images have <image> in their text: kept as text`);
+  if (markTexts > 0) run.note(`${count(markTexts, 'record')} without images: <image> in the text is kept as text`);
   const total = [...badImages.values()].reduce((sum, count) => sum + count, 0);
-  if (total > 0) run.note(`${total} images missing or unreadable: ${listCounts(badImages)}`);
+  if (total > 0) run.note(`${count(total, 'image')} missing or unreadable: ${listCounts(badImages)}`);
 }
 
-/** Sources that flags name: one that no item has is a slip, most likely. */
+/** Sources named in flags; one that no item has is probably a typing error. */
 function namedSources({ selection, imageRoots }: ImportOptions): Set<string> {
   const named = [...selection.limits, ...imageRoots].flatMap(({ source }) => source ?? []);
   return new Set([...(selection.sources ?? []), ...named]);

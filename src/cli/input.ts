@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records in: files or stdin, as one stream of rows.
+// Input records: files or stdin, as one stream of rows.
 import { createReadStream, fstatSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Row } from '../flow/stage.ts';
@@ -14,30 +14,30 @@ import type { Shard } from './shard.ts';
 
 export type InputRow = Row;
 
-/** A line that gives no record, or a record with a wrong field. */
+/** A line that is not a record, or a record with a wrong field. */
 export interface BadRow {
   source: string;
   line: number;
-  /** The value, when the line is an object with an id: it can be kept with its error. */
+  /** The value, if the line is an object with an id, so it can be kept with its error. */
   record?: VprefRecord;
   error: RecordError;
 }
 
 export interface InputOptions {
-  /** Paths; "-" is stdin; none is stdin too. */
+  /** Paths; "-" or no path means stdin. */
   files: readonly string[];
   shard?: Shard | undefined;
   limit?: number | undefined;
-  /** Ids that are already in the output. */
+  /** Ids already in the output. */
   isDone?: (id: string) => boolean;
-  /** Ends the input when it aborts. */
+  /** Its abort ends the input. */
   stop: AbortSignal;
   counts: RunCounts;
 }
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** Throws UsageError for the first file that cannot be read, before anything else happens. */
+/** Throws UsageError for the first unreadable file, before any other work. */
 export function checkFiles(files: readonly string[]): void {
   for (const file of files) {
     if (file === '-') continue;
@@ -48,8 +48,8 @@ export function checkFiles(files: readonly string[]): void {
 }
 
 /**
- * The rows of the input in order, a batch for each chunk of bytes, each row parsed when it is reached. Bad ones come as
- * they are met: what to do about them is the caller's.
+ * The rows of the input in order, one batch per chunk of bytes. Rows are parsed lazily. Bad rows are yielded
+ * as failures, for the caller to handle.
  */
 export async function* readRows(options: InputOptions): AsyncGenerator<Iterable<InputRow | BadRow>> {
   const { counts, limit = Number.POSITIVE_INFINITY, shard, stop } = options;
@@ -136,7 +136,7 @@ export async function* readBytes(file: string, stop: AbortSignal, counts?: RunCo
 
 function openStream(file: string): Readable {
   if (file !== '-') return createReadStream(file, { highWaterMark: CHUNK_BYTES });
-  // A redirected file is read in larger pieces than process.stdin would.
+  // A redirected file is read in larger chunks than by process.stdin.
   if (isRegular(0)) return createReadStream('', { fd: 0, autoClose: false, highWaterMark: CHUNK_BYTES });
   return process.stdin;
 }
@@ -149,12 +149,12 @@ function isRegular(fd: number): boolean {
   }
 }
 
-/** Whether every input is a regular file, and so available as a whole. */
+/** Whether every input is a regular file, so all input is available. */
 export function isWholeInput(files: readonly string[]): boolean {
   return (files.length === 0 ? ['-'] : files).every((file) => (file === '-' ? isRegular(0) : statSync(file).isFile()));
 }
 
-/** Sum of the sizes when every input is a regular file. */
+/** Sum of the sizes, if every input is a regular file. */
 export function totalBytes(files: readonly string[]): number | undefined {
   let total = 0;
   for (const file of files) {

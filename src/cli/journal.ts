@@ -9,7 +9,7 @@ import { checkSettings, type Extent, extended, NOTHING, type Settings } from './
 /** An input row whose output is not one row with the same id. */
 export interface JournalEntry {
   id: string;
-  /** Ids of its output rows; none when it was dropped or left out. */
+  /** Ids of its output rows; none if it was dropped or skipped. */
   rows: string[];
   dropped?: string;
   error?: string;
@@ -19,7 +19,7 @@ export interface JournalEntry {
 export interface JournalHeader {
   journal: typeof JOURNAL_VERSION;
   settings: Settings;
-  /** The finished FILE that FILE.partial began with. */
+  /** The finished FILE with which FILE.partial began. */
   begun: Extent;
 }
 
@@ -27,18 +27,18 @@ export const JOURNAL_VERSION = 2;
 
 /** The finished part of an earlier run. */
 export interface Done {
-  /** Whether the rows of this input record are written. */
+  /** Whether the rows of this input record are already written. */
   has(inputId: string): boolean;
-  /** The first row that is of no record which was asked for: the input does not have it. */
+  /** The first row whose record is not in the input. */
   stray(): string | undefined;
-  /** The complete rows in FILE.partial; the rest is truncated. */
+  /** Number of complete rows in FILE.partial; the rest is truncated. */
   extent: Extent;
   rows: number;
-  /** Rows that were left out, or kept with an error. */
+  /** Number of rows that were skipped, or kept with an error. */
   skipped: number;
   kept: number;
   dropped: Map<string, number>;
-  /** Length of the journal's whole lines. */
+  /** Length of the journal's complete lines. */
   journalBytes: number;
 }
 
@@ -51,7 +51,7 @@ export function nothingDone(): Done {
   return { ...none, rows: 0, skipped: 0, kept: 0, dropped: new Map(), journalBytes: 0 };
 }
 
-/** Reads FILE.partial and FILE.journal. Throws UsageError if the settings differ from the earlier run's, or a row is not of it. */
+/** Reads FILE.partial and FILE.journal. Throws UsageError if the settings differ from the earlier run's, or a row is not from it. */
 export async function readDone(path: string, partial: string, settings: Settings): Promise<Done> {
   if (!existsSync(partial)) return nothingDone();
   const journal = await readJournal(journalPath(path), settings);
@@ -61,7 +61,7 @@ export async function readDone(path: string, partial: string, settings: Settings
   );
   const done: Done = { ...nothingDone(), extent, journalBytes: journal.journalBytes };
   const inputIds = new Set(offsets.keys());
-  // A finished file has no journal: those of its rows that were derived from one record say so themselves.
+  // A finished file has no journal. Its rows name the record that they were derived from.
   for (const [id, group] of groups) if (offsets.get(id)! < journal.begun.bytes) inputIds.add(group);
   const owners = new Map(groups);
   let end = extent.bytes;
@@ -72,7 +72,7 @@ export async function readDone(path: string, partial: string, settings: Settings
       if (row !== id) inputIds.delete(row);
     }
     if (written.length < rows.length) {
-      // Its rows were being written when the run ended: they are the last ones, and are written again.
+      // The run ended while it wrote these rows: they are the last ones, and are written again.
       inputIds.delete(id);
       for (const row of written) {
         end = Math.min(end, offsets.get(row)!);
@@ -109,7 +109,7 @@ interface RowOffsets {
   extent: Extent;
 }
 
-/** Where each whole row begins, by id, and where the last one ends. Every byte is checked against the journal's checksums. */
+/** Start of each complete row, by id, and end of the last one. Checks every byte against the journal's checksums. */
 async function readRowOffsets(partial: string, noted: readonly Extent[] | undefined): Promise<RowOffsets> {
   const extents = noted ?? [];
   const offsets = new Map<string, number>();
@@ -161,7 +161,7 @@ async function* wholeLinesOf(path: string): AsyncGenerator<Buffer> {
 
 interface Journal {
   entries: JournalEntry[];
-  /** How far FILE.partial has come, each noted before it was written. */
+  /** Extents of FILE.partial, each recorded before its rows were written. */
   extents: Extent[];
   begun: Extent;
   journalBytes: number;
@@ -181,7 +181,7 @@ async function readJournal(path: string, settings: Settings): Promise<Journal> {
   return journal;
 }
 
-/** The start of a resumed run: later journal entries of the earlier run were never written, or were truncated. */
+/** The start of a resumed run: rows of later journal entries were never written, or were truncated. */
 function reach(extents: Extent[], extent: Extent): void {
   while (extents.length > 0 && extents.at(-1)!.bytes >= extent.bytes) extents.pop();
   if (extent.bytes > 0) extents.push(extent);

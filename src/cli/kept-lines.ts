@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What --resume finds in an unfinished file whose rows have no ids: its lines, which the run makes again and holds
-// against them one by one.
+// --resume of a file whose rows have no ids: the run recomputes the existing lines and compares
+// them one by one.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { UsageError } from '../records/error.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 const NEWLINE = 0x0a;
 
-/** The whole lines of a file, but for the end of a JSON array, which later rows would change. */
+/** The complete lines of a file, except the end of a JSON array, which later rows change. */
 export class KeptLines {
-  /** Length of those lines. */
+  /** Length of these lines. */
   readonly bytes: number;
   readonly #path: string;
   readonly #fd: number;
@@ -23,7 +23,7 @@ export class KeptLines {
     this.bytes = this.#end();
   }
 
-  /** Whether the line is already written. Throws UsageError if another is in its place. */
+  /** Whether the line is already written. Throws UsageError if another line is there. */
   has(line: string): boolean {
     if (this.#at >= this.bytes) return false;
     const wanted = Buffer.from(`${line}\n`);
@@ -66,7 +66,7 @@ export class KeptLines {
     return this.#lineStart(last - 1);
   }
 
-  /** Where the line begins that ends before `end`: after the newline before it. */
+  /** Start of the line that ends before `end`: after the previous newline. */
   #lineStart(end: number): number {
     for (let to = end; to > 0; ) {
       const from = Math.max(0, to - CHUNK_BYTES);

@@ -7,33 +7,33 @@ import { type Extent, extended, NOTHING, type Settings, settingsPath, writeSetti
 import { writeAll } from './sink.ts';
 
 export interface Ledger {
-  /** What an earlier run left. */
+  /** The finished part of an earlier run. */
   readonly done: Done;
   readonly isEmpty: boolean;
-  /** Adds a journal entry for what the output rows do not contain; written by flush(). */
+  /** Adds a journal entry for facts that the output rows do not contain; written by flush(). */
   note(entry: JournalEntry): void;
-  /** Whether the row is already written. Throws UsageError if another is in its place. */
+  /** Whether the row is already written. Throws UsageError if another row is there. */
   has(line: string): boolean;
-  /** Truncates what follows the earlier run's rows, once the file is known to belong to this run. */
+  /** Truncates the file after the earlier run's rows, once it is known to belong to this run. */
   cutTornEnd(fd: number): void;
   /** Throws UsageError while rows of the earlier run have not been reproduced. */
   checkAll(): void;
-  /** These bytes are written next. */
+  /** Announces the bytes that are written next. */
   extend(bytes: Buffer): void;
   /** Whether flush() has something to write. */
   readonly isNoted: boolean;
   flush(): void;
-  /** The file is whole and gets its name. */
+  /** The file is complete and gets its name. */
   seal(): void;
   close(): void;
 }
 
-/** The first line of a journal; `begun`: the finished FILE that the run began with. */
+/** The first line of a journal; `begun`: the finished FILE with which the run began. */
 export function journalHeader(settings: Settings, begun: Extent): string {
   return `${JSON.stringify({ journal: JOURNAL_VERSION, settings, begun })}\n`;
 }
 
-/** FILE.journal, for rows with ids: entries for what rows do not contain, and the extent of FILE.partial, each flushed before the rows. */
+/** FILE.journal, for rows with ids: entries for facts that rows do not contain, and the extent of FILE.partial, each flushed before the rows. */
 export class JournalLedger implements Ledger {
   readonly done: Done;
   readonly isEmpty: boolean;

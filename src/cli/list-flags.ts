@@ -31,7 +31,7 @@ export function splitSource(text: string): { key?: string; value: string } {
   return equals <= 0 ? { value: text } : { key: text.slice(0, equals), value: text.slice(equals + 1) };
 }
 
-/** Throws UsageError when a source (or "all") is limited twice. */
+/** Throws UsageError if a source (or "all") is limited twice. */
 export function checkOncePerSource(flag: string, items: readonly { source?: string }[]): void {
   const seen = new Set<string | undefined>();
   for (const { source } of items) {

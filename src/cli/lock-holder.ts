@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who holds a lock: which process on which machine, and whether it still runs.
+// The holder of a lock: its process and machine, and whether it still runs.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -11,18 +11,18 @@ export interface Holder {
   command: string;
   host: string;
   pid: number;
-  /** When the process began, in the kernel's ticks: another process may have its number by now. */
+  /** Start of the process in kernel ticks, because process numbers are reused. */
   start?: string;
   /** Boot id and PID namespace of the holder; if both are ours, its process can be looked up. */
   machine?: string;
   since: string;
-  /** Slurm keeps the job's number when it starts it again, and ends the earlier start before. */
+  /** A requeued Slurm job keeps its number, and its earlier start has ended. */
   job?: string;
   restart?: number;
   token: string;
 }
 
-/** Undefined when there is no lock. An unreadable one counts as held. */
+/** Undefined without a lock. An unreadable lock counts as held. */
 export function readHolder(path: string): Holder | undefined {
   let text: string;
   try {
@@ -63,11 +63,11 @@ function ownMachine(): string | undefined {
   }
 }
 
-/** When a process began; undefined where the system does not say; null for one that is gone or ended. */
+/** Start of a process; undefined if the system does not report it; null for an ended process. */
 function processStart(pid: number): string | null | undefined {
   if (ownMachine() === undefined) return undefined;
   try {
-    // The name in parentheses may hold anything; the state is the next field, the start the 20th.
+    // The name in parentheses may contain any character; the state is the next field, the start the 20th.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ');
@@ -77,7 +77,7 @@ function processStart(pid: number): string | null | undefined {
   }
 }
 
-/** Only of a holder that is here. */
+/** Valid only for a holder on this machine. */
 export function isRunning({ pid, start }: Holder): boolean {
   const began = processStart(pid);
   if (began !== undefined) return began !== null && (start === undefined || began === start);
@@ -89,7 +89,7 @@ export function isRunning({ pid, start }: Holder): boolean {
   }
 }
 
-/** Whether it is a process of this machine, which can be looked up. */
+/** Whether the holder is a process of this machine. */
 export function isHere(found: Holder, own: Holder): boolean {
   if (found.machine !== undefined && own.machine !== undefined) return found.machine === own.machine;
   return found.machine === own.machine && found.host === own.host && found.pid > 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One writer for an output: a lock file that says who writes. It is made by link(2), which is atomic on NFS too. A holder on this machine is known by
-// its process, one on another by its heartbeat. (proper-lockfile keeps neither host nor process: a killed run would hold up the next one until its time
-// is over, ages are compared between clocks of two machines, and a stale lock is removed in two steps, between which a third process may take it.)
+// One writer per output: a lock file with the writer's identity. It is created by link(2), which is atomic on NFS too. A holder on this machine is checked by
+// its process, one on another machine by its heartbeat. (proper-lockfile stores neither host nor process: a killed run would block the next one until a
+// timeout, it compares ages between clocks of two machines, and it removes a stale lock in two steps, between which a third process may take it.)
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -23,12 +23,12 @@ import { RunError, UsageError } from '../records/error.ts';
 import { describeHolder, type Holder, isHere, isRunning, ownHolder, readHolder } from './lock-holder.ts';
 
 export interface LockOptions {
-  /** Such as "vpref sample". */
+  /** The command, such as "vpref sample". */
   command: string;
-  /** How the message begins: "-o out.ndjson". */
+  /** Start of the message: "-o out.ndjson". */
   subject: string;
   note?: (message: string) => void;
-  /** A holder on another machine is gone when it gave no sign of life for so long. */
+  /** A holder on another machine counts as ended after this time without heartbeat. */
   staleMs?: number;
   env?: NodeJS.ProcessEnv;
 }
@@ -37,12 +37,12 @@ const STALE_MS = 90_000;
 const BEATS = 9;
 const POLL_MS = 500;
 
-/** The lock of a file, or of a folder that is to appear: beside it. */
+/** The lock of a file, or of a folder to be created: beside it. */
 export function lockBeside(path: string): string {
   return join(dirname(path), `.${basename(path)}.lock`);
 }
 
-/** The lock of a folder that grows. */
+/** The lock of an existing folder: inside it. */
 export function lockInside(folder: string): string {
   return join(folder, '.lock');
 }
@@ -56,7 +56,7 @@ export class OutputLock {
   #timer: NodeJS.Timeout | undefined;
   #seen = Date.now();
   #isReleased = false;
-  /** The lock was that of a process elsewhere, which may yet turn up: files that it had open must not be written on. */
+  /** The lock belonged to a process on another machine, which may still run: do not write to files that it has open. */
   readonly isFromElsewhere: boolean;
 
   private constructor(path: string, made: Made, { subject, staleMs = STALE_MS }: LockOptions) {
@@ -68,7 +68,7 @@ export class OutputLock {
     this.#staleMs = staleMs;
   }
 
-  /** Takes the lock; one whose holder is gone is taken over. Throws RunError{"locked"} that says who holds it. */
+  /** Takes the lock; takes over that of an ended holder. Throws RunError{"locked"} with the holder. */
   static async take(path: string, options: LockOptions): Promise<OutputLock> {
     const lock = new OutputLock(path, await take(path, options), options);
     lock.#timer = globalThis.setInterval(() => lock.#beat(), lock.#staleMs / BEATS);
@@ -76,7 +76,7 @@ export class OutputLock {
     return lock;
   }
 
-  /** Throws RunError{"locked"} when another process has taken the lock over. Checks only when that can have happened, unless forced. */
+  /** Throws RunError{"locked"} if another process took the lock over. Checks only if that is possible, unless forced. */
   check({ now = false } = {}): void {
     if (!now && Math.abs(Date.now() - this.#seen) < this.#staleMs / 3) return;
     const holder = readHolder(this.#path);
@@ -96,7 +96,7 @@ export class OutputLock {
     if (readHolder(this.#path)?.token === this.#token) rmSync(this.#path, { force: true });
   }
 
-  // A write, not a set time: the file's time is then the file server's, for all machines.
+  // Write, instead of setting the time: then the file server sets it, from one clock for all machines.
   #beat(): void {
     write(this.#fd, '{', 0, (error) => {
       if (error === null && !this.#isReleased) fdatasync(this.#fd, () => undefined);
@@ -104,7 +104,7 @@ export class OutputLock {
   }
 }
 
-/** A folder that is there, made when it was not; `undo` removes it again while it is empty. */
+/** Creates the folder if missing; `undo` removes it again while it is empty. */
 export function makeLockedFolder(folder: string): { undo(): void } {
   let first: string | undefined;
   try {
@@ -150,7 +150,7 @@ async function take(path: string, options: LockOptions): Promise<Made> {
   }
 }
 
-// Of several that find a lock stale one replaces it: under a lock of its own, and only the very one that was looked at.
+// If several processes find a stale lock, one replaces it: under a second lock, and only the lock that it examined.
 async function replace(path: string, found: Holder, holder: Holder, options: LockOptions) {
   const guard = await take(`${path}.next`, options);
   try {
@@ -165,7 +165,7 @@ async function replace(path: string, found: Holder, holder: Holder, options: Loc
   }
 }
 
-/** Undefined when there is a lock already. */
+/** Undefined if there is already a lock. */
 function create(path: string, holder: Holder, subject: string): Omit<Made, 'isFromElsewhere'> | undefined {
   const aside = asideOf(path);
   const fd = writeHolder(aside, holder, subject);
@@ -201,7 +201,7 @@ function asideOf(path: string): string {
   return `${path}.${randomBytes(6).toString('hex')}`;
 }
 
-// What processes of this machine left that were killed between writing their name and linking it.
+// Leftovers of processes of this machine that were killed between writing their identity and linking it.
 function clearAsides(path: string, own: Holder): void {
   const start = `${basename(path)}.`;
   for (const name of readdirSync(dirname(path))) {
@@ -245,7 +245,7 @@ async function isGone(path: string, found: Holder, own: Holder, options: LockOpt
   return 'elsewhere';
 }
 
-/** When the file was last written. It is opened: NFS answers a mere stat from memory. */
+/** When the file was last written. Opens it, because NFS answers a plain stat from its cache. */
 function timeOf(path: string): number | undefined {
   try {
     const fd = openSync(path, 'r');
@@ -259,7 +259,7 @@ function timeOf(path: string): number | undefined {
   }
 }
 
-/** Now, by the clock that the times of files come from. */
+/** The current time of the file server's clock. */
 function serverTime(path: string, subject: string): number {
   const aside = asideOf(path);
   try {

@@ -15,7 +15,7 @@ export const lossFlags = Object.fromEntries(HYPERPARAMETERS.map((row) => [row.na
 
 export type LossFlagValues = Record<Name, number>;
 
-/** The flags' values alone. */
+/** Only the values of these flags. */
 export function lossOptions(flags: LossFlagValues): LossFlagValues {
   return Object.fromEntries(HYPERPARAMETERS.map(({ name }) => [name, flags[name]])) as LossFlagValues;
 }

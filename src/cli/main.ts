@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The process: start oclif, turn what comes back into an exit code, leave when stdout has been read.
+// The process: starts oclif, converts its result to an exit code, exits after stdout has been read.
 import { writeSync } from 'node:fs';
 import { type Interfaces, run } from '@oclif/core';
 import { exitCode, exitCodeOf, messageOf } from './exit.ts';
@@ -10,7 +10,7 @@ import { messageLine, visible } from './terminal.ts';
 
 const MEANT: readonly number[] = [exitCode.brokenPipe, exitCode.stopped, exitCode.interrupted];
 
-/** Runs the command line and ends the process. oclif's own ending loses rows that a slow reader has not taken. */
+/** Runs the command line and ends the process. oclif's own exit loses rows that a slow reader has not read. */
 export async function main(options: Interfaces.LoadOptions, argv = process.argv.slice(2)): Promise<void> {
   watchStdout(() => {
     void endRanks(undefined, exitCode.brokenPipe);
@@ -64,7 +64,7 @@ async function fail(error: unknown, argv: string[]): Promise<number> {
     if (process.env.DEBUG !== undefined && error instanceof Error)
       process.stderr.write(`${visible(error.stack ?? '')}\n`);
   }
-  // Rows written before the error are still on their way.
+  // Rows written before the error may not have been read.
   await drainStdout().catch(() => {});
   return exitCodeOf(error);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the flags of model commands to an open model.
+// Opens a model from the flags of model commands.
 
 import type { ImageMode } from '../../families/family.ts';
 import type { Quantize } from '../engine/requests.ts';
 import type { ImageOptions } from '../model/images.ts';
 import { type OpenModel, openModel } from '../model/load.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import type { TemplateArgs } from '../records/record.ts';
 import { ensureEngine } from './engine.ts';
@@ -63,7 +64,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     quantizeCache: flags['quantize-cache'],
     threads: flags.threads,
     batchTokens: flags['batch-tokens'],
-    // A record's own template and mode always win; a flag that contradicts them is an error.
+    // A record's own template and mode always apply; a conflicting flag is an error.
     template: { otherwise: template, ...(isAsked('template', template) && { asked: template }) },
     templateArgs: templateArguments(flags['template-arg'] ?? []),
     onSpecialText: (row, token) => special.add(row, token),
@@ -72,7 +73,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
     inputPatienceMs: isWholeInput(run.files) ? Number.POSITIVE_INFINITY : LIVE_INPUT_PATIENCE_MS,
     note: (message) => run.note(message),
   });
-  if (flags.verbose) noteMemory(run, model);
+  if (flags.verbose) run.note(modelLine(model));
   run.atEnd(async () => {
     if (flags.verbose) noteMemory(run, model);
     special.report((message) => run.warn(message));
@@ -85,7 +86,7 @@ export async function openModelOf(run: RunContext<unknown, unknown>, flags: Mode
   }
 }
 
-/** How pictures are brought to size; `isAsked`: by the user, and not by a preset. */
+/** How images are resized; `isAsked`: set by the user, and not by a preset. */
 export function imageOptions(flags: ImageFlagValues, isAsked: (name: string, value: string) => boolean): ImageOptions {
   const { 'image-mode': mode, 'max-pixels': maxPixels, 'min-pixels': minPixels } = flags;
   return {
@@ -95,7 +96,7 @@ export function imageOptions(flags: ImageFlagValues, isAsked: (name: string, val
   };
 }
 
-/** `K=V` of --template-arg: V is JSON where it can be read as such, else a text. Throws UsageError. */
+/** `K=V` of --template-arg: V is JSON if it parses, else text. Throws UsageError. */
 export function templateArguments(given: readonly string[]): TemplateArgs {
   const args: TemplateArgs = {};
   for (const text of given) {
@@ -116,7 +117,7 @@ function jsonOrText(value: string): unknown {
   }
 }
 
-// Records with special tokens in their texts, each counted once.
+// Counts records with special tokens in their texts.
 class SpecialTexts {
   readonly #rows = new Set<string>();
   #example: string | undefined;
@@ -130,16 +131,18 @@ class SpecialTexts {
     const { size } = this.#rows;
     if (size > 0)
       warn(
-        `${size} ${size === 1 ? 'record has' : 'records have'} special tokens in their texts (${this.#example}): read as tokens, as transformers does`,
+        `${count(size, 'record has', 'records have')} special tokens in their texts (${this.#example}): read as tokens, as transformers does`,
       );
   }
 }
 
-function noteMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
+function modelLine({ policy }: OpenModel): string {
   const { device, dtype, storedDtype, numParameters, threads, quantize } = policy.info;
   const held = quantize === 'none' ? '' : `, linear layers as ${quantize}`;
-  run.note(
-    `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}${held}, ${dtype} on ${device}, ${threads} threads`,
-  );
-  for (const line of policy.memoryPlan().trimEnd().split('\n')) run.note(line);
+  return `${(numParameters / 1e6).toFixed(1)} M parameters stored as ${storedDtype}${held}, ${dtype} on ${device}, ${count(threads, 'thread')}`;
+}
+
+// A trainer has its own plan, and its engine has none.
+function noteMemory(run: RunContext<unknown, unknown>, { policy }: OpenModel): void {
+  for (const line of policy.memoryPlan().split('\n')) if (line !== '') run.note(line);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sink that -o asks for: stdout, a device, or a file.
+// Opens the sink of -o: stdout, a device, or a file.
 import { UsageError } from '../records/error.ts';
 import { DeviceSink, isDevice } from './device-sink.ts';
 import { FileSink, type FileSinkOptions, type TableOptions } from './file-sink.ts';
@@ -15,7 +15,7 @@ export async function openSink(path: string | undefined, options: Omit<FileSinkO
   return isDevice(path) ? new DeviceSink(path) : FileSink.open({ path, ...options });
 }
 
-/** The sink of rows that are no records. */
+/** The sink of rows that are not records. */
 export function openTableSink(path: string | undefined, options: TableOptions = {}): Sink {
   if (path === undefined || path === '-') {
     if (options.resume) throw new UsageError('--resume: expected -o FILE, the file to resume');

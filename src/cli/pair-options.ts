@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of pair, and the options that they come to.
+// The flags of pair, and their conversion to options.
+
 import { Flags, type Interfaces } from '@oclif/core';
 import { DOUBT } from '../records/claim.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import { type PairOptions, type PairReport, pairRules, type RuleName } from '../stages/pair/index.ts';
 import { describeBias } from '../stages/pair/short-answer-bias.ts';
@@ -14,10 +16,10 @@ const RULES = Object.keys(pairRules) as RuleName[];
 const PAIRING: RuleName[] = ['seva', 'gap', 'score', 'best-of-n', 'given'];
 const SCORING: RuleName[] = ['score', 'best-of-n', 'sft', 'kto'];
 
-/** Rules that the published code does otherwise. */
+/** Rules with quirks in the published code. */
 export const FAITHFUL_RULES: RuleName[] = ['seva', 'score'];
 
-/** Rules that a flag means something to; flags that are not here go with every rule. */
+/** Rules that use a flag; other flags work with every rule. */
 const FLAG_RULES: Record<string, RuleName[]> = {
   metrics: SCORING,
   by: ['score', 'best-of-n'],
@@ -136,7 +138,7 @@ export const pairFlags = {
 
 type PairFlags = Interfaces.InferredFlags<typeof pairFlags>;
 
-/** The options from the flags. Throws UsageError for combinations without meaning. */
+/** The options from the flags. Throws UsageError for invalid combinations. */
 export function pairOptions(flags: PairFlags): PairOptions {
   const { rule, from = 'reference', 'min-score': minScore, threshold } = flags;
   if (rule === undefined) throw new UsageError(`--rule: expected one of ${RULES.join(', ')}, got nothing`);
@@ -177,7 +179,7 @@ export function pairOptions(flags: PairFlags): PairOptions {
     filters: defined({
       minLength: flags['min-length'],
       maxLength: flags['max-length'],
-      // A shorter response has fewer claims to doubt.
+      // A shorter response has fewer claims to doubt, so limit the length ratio.
       maxLengthRatio: flags['max-length-ratio'] ?? (flags.by && 2),
       maxRepetition: flags['max-repetition'],
     }),
@@ -217,15 +219,15 @@ function wholeFilters({ balance = false, 'max-pairs': texts = [], seed }: PairFl
   return { balance, limits, seed };
 }
 
-/** Notes what the rows do not show. */
+/** Prints notes on facts that the rows do not show. */
 export function noteReport(report: PairReport, run: Pick<RunContext<unknown, unknown>, 'note' | 'warn'>): void {
   if (report.left.size > 0) {
-    const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
+    const reasons = [...report.left].sort((a, b) => b[1] - a[1]).map(([reason, number]) => `${reason} ${number}`);
     run.note(`responses dropped from records that gave other rows: ${reasons.join(', ')}`);
   }
   const gaps = report.gaps.describe();
   if (gaps !== undefined) run.note(`negatives by view: ${gaps}`);
-  if (report.flipped > 0) run.note(`${report.flipped} preferences swapped`);
+  if (report.flipped > 0) run.note(`${count(report.flipped, 'preference')} swapped`);
   for (const bias of report.shortAnswers.biases().slice(0, 3))
     run.warn(`${describeBias(bias)}; a model can learn the word instead of the image (--balance evens it out)`);
 }
@@ -242,7 +244,7 @@ export function figuresOf(rule: RuleName, { left, flipped, shortAnswers, gaps }:
   };
 }
 
-/** The members that are not undefined. */
+/** The defined members. */
 function defined<T extends object>(members: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;
 }

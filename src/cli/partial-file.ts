@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prepares FILE.partial: handles what an earlier run left, and copies files that another process may have open.
+// Prepares FILE.partial: handles leftovers of an earlier run, and copies files that another process may have open.
 import { constants, copyFileSync, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { UsageError } from '../records/error.ts';
 import { journalPath } from './journal.ts';
 
-/** Whether there is an unfinished file to resume; if not, its remains are deleted. Throws UsageError if one is in the way. */
+/** Whether there is an unfinished file to resume; if not, deletes leftovers. Throws UsageError for an unfinished file without --resume. */
 export function beginPartial(path: string, { resume, startOver }: { resume: boolean; startOver: boolean }): boolean {
   const partial = `${path}.partial`;
   checkOutputPath(path);
@@ -23,12 +23,12 @@ export function copyWhole(from: string, to: string): void {
   renameSync(aside, to);
 }
 
-/** Replaces the file by a copy: a process elsewhere that has it open no longer writes to this name. */
+/** Replaces the file by a copy, so a process on another machine that has it open no longer writes to this name. */
 export function moveToCopy(path: string): void {
   if (existsSync(path)) copyWhole(path, path);
 }
 
-/** Throws UsageError unless -o names a file that can be. */
+/** Throws UsageError unless -o is a valid path for a file. */
 export function checkOutputPath(path: string): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
     throw new UsageError(`-o ${path}: expected a file, got a directory`);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows through a stage into a sink: order, failures, counts.
+// Passes rows through a stage into a sink: order, failures, counts.
 
 import type { Row, RowResult, Stage } from '../flow/stage.ts';
 import { BAD_RECORD, RecordError, RunError } from '../records/error.ts';
@@ -20,12 +20,12 @@ export interface PipeOptions {
   reporter: Reporter;
 }
 
-/** Failures that are reported one by one; the rest are in the summary. */
+/** Maximum failures that are printed; the rest are only counted in the summary. */
 export const MAX_REPORTED = 20;
 
 /**
- * Runs the rows through the stage. Rows that an earlier stage failed on go around it, in their place.
- * Under --on-error fail all rows before the failing one are written, none after it. Throws that row's error.
+ * Runs the rows through the stage. Rows that failed in an earlier stage bypass it and keep their position.
+ * With --on-error fail, writes all rows before the failing one and none after it, then throws that row's error.
  */
 export async function pipeRows(
   batches: AsyncIterable<Iterable<InputRow | BadRow>>,
@@ -40,7 +40,7 @@ export async function pipeRows(
       for (const row of batch) {
         waiting.push(row);
         if (isBad(row)) {
-          // The stage finishes its rows first; the writing side then throws the error.
+          // The stage finishes its rows first; then the writer throws the error.
           if (onError === 'fail') return;
         } else if (row.record.error === undefined) yield row;
         if (stopped) return;
@@ -61,8 +61,9 @@ export async function pipeRows(
   try {
     for await (const result of stage(good())) {
       writeAround(result.row);
+      options.reporter.figures.see?.(result);
       writer.write(result);
-      // Not awaited when there is nothing to wait for: a turn of the event queue a row is a tenth of a data stage.
+      // Await only if necessary: one event-loop turn per row takes a tenth of a data stage's time.
       if (sink.ready !== undefined) await sink.ready;
     }
     writeAround();
@@ -86,7 +87,7 @@ export async function pipeResults(results: AsyncIterable<RowResult>, options: Pi
   }
 }
 
-/** First in, first out; an array's shift() moves what is left. */
+/** A FIFO queue, because an array's shift() moves the remaining elements. */
 class Queue<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
@@ -187,7 +188,7 @@ function isBad(row: InputRow | BadRow): row is BadRow {
   return 'error' in row;
 }
 
-// A line without a record still has a place; its row has no id, so it can only be skipped.
+// A line that is not a record has no id, so it can only be skipped.
 function resultOfBad({ source, line, record = {} as VprefRecord, error }: BadRow): RowResult {
   return {
     row: { source, line, record },
@@ -206,7 +207,7 @@ function positioned(row: Row, error: NonNullable<RowResult['error']>): Error {
   return new RunError(error.code, messageWithPlace(row, error), { cause: error.cause });
 }
 
-/** Rows of another kind, objects or ready lines, into a sink. */
+/** Writes rows of another kind, objects or finished lines, to a sink. */
 export async function pipeTable(rows: AsyncIterable<object | string>, sink: Sink): Promise<void> {
   for await (const row of rows) {
     sink.push(typeof row === 'string' ? row : formatLine(row));

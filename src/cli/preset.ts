@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// --preset and --faithful: a paper's settings in place of flags that are not given.
+// --preset and --faithful: a paper's settings for flags that are not given.
 import { Flags } from '@oclif/core';
 import { PRESET_NAMES, type PresetVerb, presetSettings } from './presets.ts';
 import type { RunContext } from './run-context.ts';

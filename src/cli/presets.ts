@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The papers' settings as flags, each with where it is written. `faithful` is what the published code did where that differs from the paper
-// or is an accident; it holds under --faithful only.
+// The papers' settings as flags, each with its source. `faithful`: the published code's value, if it differs from the paper
+// or is a bug; used only with --faithful.
 
 export type PresetVerb = 'sample' | 'pair' | 'precompute-ref' | 'train';
 
@@ -8,9 +8,9 @@ export type PresetVerb = 'sample' | 'pair' | 'precompute-ref' | 'train';
 export interface PresetSetting {
   value: string | number | boolean | readonly string[];
   source: string;
-  /** Only under --faithful. */
+  /** Applies only with --faithful. */
   faithful?: boolean;
-  /** The value under --faithful. */
+  /** The value with --faithful. */
   published?: { value: string | number | boolean; source: string };
 }
 
@@ -109,7 +109,7 @@ function liLora(source: string): Record<string, PresetSetting> {
 const LLAVA_FULL = 'LLaVA scripts/v1_5/finetune.sh';
 const LLAVA_LORA = 'LLaVA scripts/v1_5/finetune_lora.sh';
 
-/** Continued SFT as Zhu et al. 2024 table 3 has it: LLaVA-1.5's own settings, over dialogues whole. */
+/** Continued SFT as in Zhu et al. 2024, table 3: LLaVA-1.5's settings, on whole dialogues. */
 function llavaSft(source: string, trained: Record<string, PresetSetting>): Preset {
   return {
     sample: llavaInput('LLaVA-1.5 training template and padding'),
@@ -183,13 +183,13 @@ export const presets: Record<string, Preset> = {
 
 export const PRESET_NAMES = Object.keys(presets);
 
-/** Whether --faithful changes what the preset sets for the verb. */
+/** Whether --faithful changes the preset's settings for the verb. */
 export function hasQuirk(name: string | undefined, verb: PresetVerb): boolean {
   if (name === undefined) return false;
   return Object.values(presets[name]![verb]).some(({ faithful, published }) => faithful === true || published);
 }
 
-/** What a preset sets for a verb, by flag name. Throws nothing: the name is one of PRESET_NAMES. */
+/** A preset's settings for a verb, by flag name. Never throws, because the name is one of PRESET_NAMES. */
 export function presetSettings(name: string, verb: PresetVerb, faithful: boolean): Record<string, PresetSetting> {
   const settings = Object.entries(presets[name]![verb]).filter(([, setting]) => faithful || setting.faithful !== true);
   return Object.fromEntries(
@@ -200,7 +200,7 @@ export function presetSettings(name: string, verb: PresetVerb, faithful: boolean
   );
 }
 
-/** For --help: one line per preset, those that set the same together. */
+/** For --help: one line per preset; presets with equal settings share a line. */
 export function presetHelp(verb: PresetVerb): string {
   const names = new Map<string, string[]>();
   for (const name of PRESET_NAMES) {

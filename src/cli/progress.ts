@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Progress and messages on stderr: a line that rewrites itself on a terminal, plain lines elsewhere.
+import type { RowResult } from '../flow/stage.ts';
 import type { ProgressMode } from './flags.ts';
 import { messageLine, visible } from './terminal.ts';
 
@@ -7,20 +8,20 @@ import { messageLine, visible } from './terminal.ts';
 export interface RunCounts {
   read: number;
   written: number;
-  /** Input rows that are done: written, dropped or failed. */
+  /** Finished input rows: written, dropped or failed. */
   finished: number;
-  /** Rows that gave no record, by reason. */
+  /** Dropped rows, by reason. */
   dropped: Map<string, number>;
   skipped: number;
   kept: number;
   /** Rows that failed in an earlier stage. */
   passed: number;
-  /** Rows that were done before --resume. */
+  /** Rows finished before --resume. */
   done: number;
   bytesRead: number;
-  /** Progress is shown, so the bytes of each row are counted. */
+  /** Whether to count the bytes of each row, because progress is shown. */
   isWatched: boolean;
-  /** Undefined when the input is a pipe. */
+  /** Undefined if the input is a pipe. */
   bytesTotal?: number | undefined;
   /** Total number of rows, if known. */
   rowsTotal?: (() => number | undefined) | undefined;
@@ -43,16 +44,18 @@ export function newCounts(): RunCounts {
 
 /** A command's figures in the progress line, besides rows, rate and time left. */
 export interface Figures {
-  /** What is counted; default: "rows". */
+  /** The unit; default: "rows". */
   unit?: string;
   /** Total and finished counts, if they are not the rows of the input. */
   total?(): number | undefined;
   finished?(): number;
-  /** How many an earlier run finished. */
+  /** Number finished by an earlier run. */
   doneBefore?(): number;
+  /** Counts what a row became. */
+  see?(result: RowResult): void;
   /** Such as "812 tokens/s", the most important first; `seconds` since the start. */
   parts?(seconds: number): string[];
-  /** The summary already includes them. */
+  /** Whether the summary already includes the figures. */
   areInSummary?: boolean;
 }
 
@@ -62,6 +65,7 @@ const ERASE_LINE = '\r\x1b[K';
 
 /** Prints progress and messages of one command. */
 export class Reporter {
+  figures: Figures = {};
   readonly label: string;
   readonly #quiet: boolean;
   readonly #rewrites: boolean;
@@ -72,7 +76,6 @@ export class Reporter {
   #shown = false;
   #taskShownAt = 0;
   #started = 0;
-  #figures: Figures = {};
   #state: (seconds: number) => ProgressState = () => ({ parts: [] });
 
   constructor(label: string, options: { progress: ProgressMode; quiet: boolean; stream?: NodeJS.WriteStream }) {
@@ -85,13 +88,9 @@ export class Reporter {
     this.#colours = this.#rewrites && !process.env.NO_COLOR;
   }
 
-  /** Rows are printed to the terminal too: show progress only with --progress always. */
+  /** Rows are printed to the same terminal: show progress only with --progress always. */
   shareTerminal(): void {
     if (this.#mode === 'auto') this.#mode = 'never';
-  }
-
-  showFigures(figures: Figures): void {
-    this.#figures = figures;
   }
 
   /** Printed also with --quiet. */
@@ -104,7 +103,7 @@ export class Reporter {
     if (!this.#quiet) this.warn(message);
   }
 
-  /** Progress of something before the rows. */
+  /** Progress of a task before the rows. */
   task(name: string, share: number): void {
     if (!this.#isWanted()) return;
     const now = performance.now();
@@ -116,10 +115,10 @@ export class Reporter {
   start(counts: RunCounts): void {
     counts.isWatched = this.#isWanted();
     this.#started = performance.now();
-    this.showLine((seconds) => progressState(counts, seconds, this.#figures));
+    this.showLine((seconds) => progressState(counts, seconds, this.figures));
   }
 
-  /** Keeps a progress line until the end, where one is wanted, in place of the one before; `state` gets the seconds since the start. */
+  /** Shows a progress line until the end, if enabled, instead of the previous one; `state` gets the seconds since the start. */
   showLine(state: (seconds: number) => ProgressState): void {
     this.#state = state;
     clearInterval(this.#timer);
@@ -128,7 +127,7 @@ export class Reporter {
     this.#timer.unref();
   }
 
-  /** No progress from here on. */
+  /** Shows no progress from now on. */
   endLine(): void {
     this.#mode = 'never';
     clearInterval(this.#timer);
@@ -142,7 +141,7 @@ export class Reporter {
     const seconds = this.#seconds();
     this.endLine();
     if (hadLine) {
-      const figures = this.#figures.areInSummary ? [] : (this.#figures.parts?.(seconds) ?? []);
+      const figures = this.figures.areInSummary ? [] : (this.figures.parts?.(seconds) ?? []);
       const parts = isTable ? this.#state(seconds).parts : [summaryLine(counts), ...figures];
       this.note([...parts, formatSeconds(seconds)].join(', '));
     } else if (counts.read !== counts.written || counts.skipped + counts.kept + counts.passed + counts.done > 0) {
@@ -181,13 +180,13 @@ export class Reporter {
   }
 }
 
-/** A progress line: the share that is done, and its parts, the most important first. */
+/** A progress line: the finished share, and its parts, the most important first. */
 export interface ProgressState {
   share?: number | undefined;
   parts: string[];
 }
 
-/** How far a run is: "1,200 of 2,860 rows", "2:10 left", "1 failed", "40 rows/s", the command's figures, "12 dropped". */
+/** The parts of a progress line: "1,200 of 2,860 rows", "2:10 left", "1 failed", "40 rows/s", the command's figures, "12 dropped". */
 export function progressState(counts: RunCounts, seconds: number, figures: Figures = {}): ProgressState {
   const { unit = 'rows' } = figures;
   const finished = figures.finished?.() ?? counts.finished;
@@ -218,13 +217,13 @@ const GREEN = '\x1b[32m';
 const RED = '\x1b[31m';
 const PLAIN = '\x1b[0m';
 
-/** "vpref pair  42 % [=======>    ] 1,200 of 2,860 rows, 0:41 left": as many parts as the columns hold, and a bar in what is left. */
+/** "vpref pair  42 % [=======>    ] 1,200 of 2,860 rows, 0:41 left": as many parts as fit the columns, and a bar in the remaining space. */
 export function terminalLine(
   label: string,
   { share, parts }: ProgressState,
   { columns, colours }: { columns: number; colours: boolean },
 ): string {
-  // The last column is left free: some terminals wrap when it is written.
+  // The last column stays free, because some terminals wrap after it.
   const room = columns - 1;
   const lead = share === undefined ? `${label}: ` : `${label} ${percent(share).padStart(5)} `;
   const shown: string[] = [];

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Processes that train together: who this one is, from the flags and the launcher's environment, and how one that fails ends the others.
+// Processes that train together: the rank of this one, from flags and the launcher's environment, and the abort of all ranks if one fails.
+
 import { availableParallelism, cpus } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
+import { count } from '../records/count.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import { StoppedError } from './exit.ts';
 
@@ -20,8 +22,8 @@ interface Launched extends Ranks {
 const alone: Launched = { rank: 0, size: 1, localRank: 0, localSize: 1, by: 'no launcher' };
 
 /**
- * From flags > Open MPI's variables > a Slurm step of several tasks > PMI's. A batch script's own process has SLURM_NTASKS but no SLURM_STEP_ID: it is
- * one rank. Throws UsageError where flags and launcher differ, or srun was not asked for an MPI.
+ * From flags > Open MPI's variables > a Slurm step of several tasks > PMI's. A batch script's process has SLURM_NTASKS but no SLURM_STEP_ID: it is
+ * one rank. Throws UsageError if flags and launcher differ, or srun was started without an MPI.
  */
 export function ranksOf(
   flags: { ranks?: number | undefined; 'local-rank'?: number | undefined },
@@ -66,7 +68,7 @@ function launched(env: NodeJS.ProcessEnv): Launched {
   if (env.SLURM_STEP_ID !== undefined && step.size > 1) {
     if (env.PMIX_RANK === undefined && env.PMI_RANK === undefined)
       throw new UsageError(
-        `srun started ${step.size} tasks without an MPI: use srun --mpi=pmix (srun --mpi=list lists the available ones), or --ranks 1 for independent processes`,
+        `srun started ${count(step.size, 'task')} without an MPI: use srun --mpi=pmix (srun --mpi=list lists the available ones), or --ranks 1 for independent processes`,
       );
     return step;
   }
@@ -75,8 +77,8 @@ function launched(env: NodeJS.ProcessEnv): Launched {
   return alone;
 }
 
-// torchrun, accelerate and deepspeed start processes without an MPI: each would train the whole by itself. A script that only exports WORLD_SIZE for
-// later has started no ranks yet.
+// torchrun, accelerate and deepspeed start processes without an MPI: each would train alone on all records. A script that only exports WORLD_SIZE
+// has started no ranks yet.
 function refuseTorchRank({ RANK: rank, LOCAL_RANK: localRank, WORLD_SIZE: size }: NodeJS.ProcessEnv): void {
   if (!(Number(size) > 1) || (rank === undefined && localRank === undefined)) return;
   throw new UsageError(
@@ -84,7 +86,7 @@ function refuseTorchRank({ RANK: rank, LOCAL_RANK: localRank, WORLD_SIZE: size }
   );
 }
 
-/** Makes a process one of `ranks`: its threads, its GPU, its silence; and from here on it does not fail alone. */
+/** Makes a process one of `ranks`: sets its threads and GPU, silences secondary ranks; from now on a failure ends all ranks. */
 export async function initRank<V extends { threads?: number | undefined }>(
   ranks: Ranks,
   flags: V,
@@ -103,14 +105,14 @@ export async function initRank<V extends { threads?: number | undefined }>(
 
 /** Adds the rank to an error message. */
 export function ofRank(error: unknown, { rank, size }: Ranks): unknown {
-  // A stop is of all ranks.
+  // A stop concerns all ranks.
   if (error instanceof StoppedError) return error;
   if (size > 1 && error instanceof Error && !/^rank \d+: /.test(error.message))
     error.message = `rank ${rank}: ${error.message}`;
   return error;
 }
 
-/** The GPU of a rank that sees several, for CUDA_VISIBLE_DEVICES; undefined where the launcher has chosen. */
+/** The GPU of a rank that sees several, for CUDA_VISIBLE_DEVICES; undefined if the launcher has chosen. */
 export function gpuOf({ size, localRank }: Ranks, visible = process.env.CUDA_VISIBLE_DEVICES): string | undefined {
   if (size === 1) return undefined;
   if (visible === undefined) return String(localRank);
@@ -118,7 +120,7 @@ export function gpuOf({ size, localRank }: Ranks, visible = process.env.CUDA_VIS
   return gpus.length > 1 ? gpus[localRank % gpus.length] : undefined;
 }
 
-/** Threads of a rank: its share of the machine, or undefined where the launcher has bound it to cores of its own. */
+/** Threads of a rank: its share of the machine, or undefined if the launcher has bound it to cores. */
 export function threadsOf({ size, localSize }: Ranks, usable: number, present: number): number | undefined {
   return size === 1 || usable < present ? undefined : Math.max(1, Math.floor(usable / localSize));
 }
@@ -127,7 +129,7 @@ export function threadsOf({ size, localSize }: Ranks, usable: number, present: n
 
 let endOthers: ((exitCode: number) => void) | undefined;
 
-/** What ends the other ranks when this one fails; undefined when they are on their own again. */
+/** Ends the other ranks if this one fails; undefined if this process has none. */
 export function whenFailing(action: typeof endOthers): void {
   endOthers = action;
 }
@@ -140,7 +142,7 @@ export function isPeerFailure(error: unknown): boolean {
   return error instanceof RunError && error.code === 'peer';
 }
 
-/** Ends all ranks of a failed run; returns when there are none. */
+/** Ends all ranks of a failed run; returns if there are none. */
 export async function endRanks(error: unknown, exitCode: number): Promise<void> {
   if (endOthers === undefined) return;
   if (isPeerFailure(error)) await setTimeout(PEER_MS);

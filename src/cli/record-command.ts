@@ -27,7 +27,7 @@ export abstract class RecordCommand extends Command {
   /** Common flags that this command refuses, with the reason printed in the error and the manual. */
   static inapplicable: Readonly<Record<string, string>> = {};
 
-  /** Records in, records out: `make` returns the stage. */
+  /** Reads records, writes records: `make` returns the stage. */
   protected async runStage<C extends CommandClass<unknown, unknown>>(
     command: C,
     make: (context: RunContext<FlagsOf<C>, ArgsOf<C>>) => Stage | Promise<Stage>,
@@ -39,7 +39,7 @@ export abstract class RecordCommand extends Command {
     await run.write((options) => pipeRows(run.readRows(options.sink), stage, options));
   }
 
-  /** No records in: `make` returns the results, such as those of an import; `files` are its to read. */
+  /** Reads no records: `make` returns the results, such as those of an import, and reads `files` itself. */
   protected async runSource<C extends CommandClass<unknown, unknown>>(
     command: C,
     make: (context: RunContext<FlagsOf<C>, ArgsOf<C>>) => AsyncIterable<RowResult> | Promise<AsyncIterable<RowResult>>,
@@ -50,7 +50,7 @@ export abstract class RecordCommand extends Command {
     await run.write((options) => pipeResults(run.selectResults(results), options));
   }
 
-  /** Rows of another kind out (metrics, scores), as objects or ready lines. */
+  /** Writes rows of another kind (metrics, scores), as objects or finished lines. */
   protected async runTable<C extends CommandClass<unknown, unknown>>(
     command: C,
     make: (
@@ -65,7 +65,7 @@ export abstract class RecordCommand extends Command {
   }
 
   async #start<C extends CommandClass<unknown, unknown>>(command: C): Promise<Run<FlagsOf<C>, ArgsOf<C>>> {
-    // Without this a repeatable flag would take the input files that follow it.
+    // Otherwise a repeatable flag would take the input files after it.
     for (const flag of Object.values(command.flags))
       if (flag.type === 'option' && flag.multiple && flag.multipleNonGreedy === undefined)
         Object.assign(flag, { multipleNonGreedy: true });

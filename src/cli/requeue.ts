@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// --requeue: a Slurm job that is stopped before its time limit is put back into the queue by itself.
+// --requeue: requeues a Slurm job that is stopped before its time limit.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-/** The name under which scontrol knows this job or array task; undefined outside of Slurm. */
+/** scontrol's name of this job or array task; undefined outside of Slurm. */
 export function slurmJob(env = process.env): string | undefined {
   const { SLURM_ARRAY_JOB_ID: array, SLURM_ARRAY_TASK_ID: task, SLURM_JOB_ID: job } = env;
   return array !== undefined && task !== undefined ? `${array}_${task}` : job;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The row of --summary, and the settings that it and a resumed run read.
+// The row of --summary, and the settings that it and --resume use.
 import { writeFileSync } from 'node:fs';
 import { RunError } from '../records/error.ts';
 import { formatLine } from '../records/lines.ts';
@@ -14,7 +14,7 @@ const passingFlags = new Set(
   ),
 );
 
-/** The flags that the output depends on. */
+/** Flags that the output depends on. */
 export function settingsOf(flags: object): Record<string, unknown> {
   const kept = Object.entries(flags).filter(([name, value]) => !passingFlags.has(name) && value !== undefined);
   // Never write a login in a server's URL.

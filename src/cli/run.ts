@@ -2,6 +2,7 @@
 // One run of a command: command line, counts, messages and exit code.
 
 import type { Row, RowResult } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { BAD_RECORD, type RecordError, UsageError } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
 import { isDevice } from './device-sink.ts';
@@ -35,7 +36,7 @@ export class Run<F, A> implements RunContext<F, A> {
   readonly #atEnd: (() => void | Promise<void>)[] = [];
   #figures: () => object = () => ({});
   #moreSettings: object = {};
-  /** What the earlier starts of a resumed output had written and dropped. */
+  /** Rows that earlier starts of a resumed output wrote and dropped. */
   #earlier: Pick<Done, 'rows' | 'dropped'> = nothingDone();
   #needsAllRows = false;
   #speaks = true;
@@ -51,7 +52,7 @@ export class Run<F, A> implements RunContext<F, A> {
     this.#common = flags;
     this.stop = listenForStop().signal;
     const toTerminal = process.stdout.isTTY === true && flags.output === undefined;
-    // Rows and a progress line would write over each other on one terminal.
+    // Rows and a progress line would overwrite each other on one terminal.
     const progress = flags.progress === 'auto' && toTerminal ? 'never' : flags.progress;
     this.#reporter = new Reporter(`vpref ${verb}`, { progress, quiet: flags.quiet });
   }
@@ -91,7 +92,7 @@ export class Run<F, A> implements RunContext<F, A> {
     for (const [name, why] of Object.entries(flags)) if (this.given.has(name)) this.note(`--${name}: ${why}`);
   }
 
-  /** Makes this run the one writer of FILE. Throws RunError{"locked"} when another is, UsageError when FILE cannot be. */
+  /** Makes this run the only writer of FILE. Throws RunError{"locked"} if there is another writer, UsageError if FILE cannot be created. */
   async holdOutput(): Promise<void> {
     const { output } = this.#common;
     if (output === undefined || output === '-' || isDevice(output)) return;
@@ -111,7 +112,7 @@ export class Run<F, A> implements RunContext<F, A> {
       subject: `-o ${output}`,
       note: (message) => this.note(message),
     });
-    // However the process ends, short of a kill.
+    // Release it however the process ends, except by SIGKILL.
     process.once('exit', () => {
       this.#lock?.release();
       afterwards?.();
@@ -124,14 +125,14 @@ export class Run<F, A> implements RunContext<F, A> {
   }
 
   showFigures(figures: Figures): void {
-    this.#reporter.showFigures(figures);
+    this.#reporter.figures = figures;
   }
 
   showTask(name: string, share: number): void {
     this.#reporter.task(name, share);
   }
 
-  /** Throws UsageError when there is nothing to read, or a file cannot be. */
+  /** Throws UsageError if there is no input, or a file cannot be read. */
   needInput(): void {
     const readsStdin = this.files.length === 0 || this.files.includes('-');
     if (readsStdin && process.stdin.isTTY)
@@ -158,7 +159,8 @@ export class Run<F, A> implements RunContext<F, A> {
         }
         this.counts.finished += 1;
       }
-    if (this.counts.passed > 0) this.note(`${this.counts.passed} records left out: they failed in an earlier stage`);
+    if (this.counts.passed > 0)
+      this.note(`${count(this.counts.passed, 'record')} left out: failed in an earlier stage`);
   }
 
   failed(error: RecordError, record?: VprefRecord): void {
@@ -170,7 +172,7 @@ export class Run<F, A> implements RunContext<F, A> {
     else if (this.counts.skipped === MAX_REPORTED + 1) this.warn('more records failed: they are counted, not printed');
   }
 
-  /** The results of this shard, until the run is asked to stop. */
+  /** The results of this shard, until a stop request. */
   async *selectResults(results: AsyncIterable<RowResult>): AsyncGenerator<RowResult> {
     const { shard } = this.#common;
     let number = 0;
@@ -191,7 +193,7 @@ export class Run<F, A> implements RunContext<F, A> {
       ...{ settings: this.#settings(), lock: this.#lock },
     });
     const { done } = sink;
-    if (done.rows > 0) this.note(`resuming after ${done.rows} rows of ${output}`);
+    if (done.rows > 0) this.note(`resuming after ${count(done.rows, 'row')} of ${output}`);
     this.#earlier = done;
     this.counts.skipped = done.skipped;
     this.counts.kept = done.kept;
@@ -210,7 +212,7 @@ export class Run<F, A> implements RunContext<F, A> {
     );
   }
 
-  /** The same for rows that are no records. */
+  /** The same for rows that are not records. */
   async writeTable(
     pipe: (sink: Sink) => Promise<void>,
     { toStdout = false, resumable = false, keepsFailed = false }: TableRunOptions = {},
@@ -225,7 +227,7 @@ export class Run<F, A> implements RunContext<F, A> {
     await this.#failedRows?.finish();
     if (skipped === 0) return;
     this.note(
-      `${skipped} records failed and left out${this.#failedRows?.numRows ? `: they are in ${this.#failedRows.path}` : ''}`,
+      `${count(skipped, 'record')} failed and left out${this.#failedRows?.numRows ? `: written to ${this.#failedRows.path}` : ''}`,
     );
     process.exitCode = exitCode.partial;
   }
@@ -249,7 +251,7 @@ export class Run<F, A> implements RunContext<F, A> {
       this.#reporter.finish(this.counts, { isTable });
     }
     const { summary } = this.#common;
-    // One process of several writes it.
+    // Only one rank writes it.
     if (summary === undefined || !this.#speaks) return;
     const counts = summaryCounts(this.counts, this.#earlier, !isTable);
     writeSummary(summary, { summary: this.#verb, ...counts, ...this.#figures(), settings: this.#settings() });

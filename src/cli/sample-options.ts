@@ -1,13 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of sample, and the stage that they ask for: on the engine, or at a server.
+// The flags of sample, and the choice of its stage: on the engine, or at a server.
 import { Flags, type Interfaces } from '@oclif/core';
 import type { Stage } from '../flow/stage.ts';
 import { UsageError } from '../records/error.ts';
+import { SAMPLING_SETTINGS, type SamplingFlag, type SamplingSettings } from '../records/sampling-settings.ts';
 import { STEER_ATTRIBUTES } from '../records/steerlm.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from './flags.ts';
 import { openModelOf } from './model-flags.ts';
 import { presetFlags } from './preset.ts';
 import type { RunContext } from './run-context.ts';
+
+const samplingFlag = ({
+  flag,
+  summary,
+  helpValue,
+  default: value,
+  min,
+  max,
+  whole,
+}: (typeof SAMPLING_SETTINGS)[number]) => {
+  const options = {
+    summary,
+    helpValue,
+    min,
+    max,
+    helpGroup: 'Sampling',
+    ...(flag.length === 1 && { char: flag as 'n' }),
+  };
+  return whole ? integerFlag({ ...options, default: value }) : numberFlag({ ...options, default: value });
+};
+
+const samplingFlags = Object.fromEntries(SAMPLING_SETTINGS.map((row) => [row.flag, samplingFlag(row)])) as Record<
+  SamplingFlag,
+  ReturnType<typeof samplingFlag>
+>;
 
 export const sampleFlags = {
   ...recordFlags,
@@ -18,28 +44,12 @@ export const sampleFlags = {
     helpValue: 'DIR',
     summary: "model directory in Hugging Face layout; with --endpoint: the server's model name",
   }),
-  n: integerFlag({ char: 'n', min: 1, max: 4096, default: 1, helpValue: 'N', summary: 'responses per view' }),
-  temperature: numberFlag({ min: 0, default: 0, helpValue: 'T', summary: 'sampling temperature; 0: greedy decoding' }),
-  'top-p': numberFlag({
-    min: 1e-6,
-    max: 1,
-    default: 1,
-    helpValue: 'P',
-    summary: 'nucleus sampling: sample from the smallest set of tokens with total probability P',
-  }),
-  'top-k': integerFlag({ default: 0, helpValue: 'K', summary: 'sample from the K most likely tokens; 0: from all' }),
-  'max-new-tokens': integerFlag({ min: 1, default: 512, helpValue: 'N', summary: 'maximum new tokens per response' }),
+  ...samplingFlags,
   stop: Flags.string({
     multiple: true,
     helpValue: 'TEXT',
     summary: 'stop string: end a response before this text; may be repeated',
   }),
-  'stop-repeats': integerFlag({
-    default: 0,
-    helpValue: 'N',
-    summary: 'end a response that repeats a pattern of up to N tokens 8 times; 0: never',
-  }),
-  beams: integerFlag({ min: 1, max: 64, default: 1, helpValue: 'N', summary: 'beam search with N beams' }),
   views: Flags.string({
     default: 'original',
     helpValue: 'original|all|NAME',
@@ -78,7 +88,7 @@ export const sampleFlags = {
 
 type SampleFlags = Interfaces.InferredFlags<typeof sampleFlags>;
 
-/** Opens the model or the server. Throws UsageError for flags that mean nothing there. */
+/** Opens the model or the server. Throws UsageError for flags without effect there. */
 export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleFlags): Promise<Stage> {
   return flags.endpoint === undefined ? openLocal(run, flags) : openEndpoint(run, flags, flags.endpoint);
 }
@@ -86,11 +96,7 @@ export function openSample(run: RunContext<SampleFlags, unknown>, flags: SampleF
 // Options common to the engine and a server.
 function samplingParamsOf(flags: SampleFlags) {
   return {
-    numSamples: flags.n,
-    temperature: flags.temperature,
-    topP: flags['top-p'],
-    topK: flags['top-k'],
-    maxNewTokens: flags['max-new-tokens'],
+    ...(Object.fromEntries(SAMPLING_SETTINGS.map(({ name, flag }) => [name, flags[flag]])) as SamplingSettings),
     stop: flags.stop ?? [],
     views: flags.views,
     seed: flags.seed,
@@ -106,8 +112,6 @@ async function openLocal(run: RunContext<SampleFlags, unknown>, flags: SampleFla
   return sample(
     {
       ...samplingParamsOf(flags),
-      numBeams: flags.beams,
-      repetitionMaxPeriod: flags['stop-repeats'],
       ...(flags.label !== undefined && { label: flags.label }),
       logps: flags.logps,
       ...(steer && { steer }),
@@ -142,11 +146,10 @@ const ENGINE_FLAGS = [
   'image-mode',
   'max-pixels',
   'min-pixels',
-  'beams',
   'steer',
-  'stop-repeats',
   'verbose',
-] as const;
+  ...SAMPLING_SETTINGS.filter(({ atEndpoint }) => !atEndpoint).map(({ flag }) => flag),
+];
 
 async function openEndpoint(
   run: RunContext<SampleFlags, unknown>,

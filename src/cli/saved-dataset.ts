@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Folders that the datasets library's save_to_disk wrote: which files hold the rows, and in which order.
+// Folders from the datasets library's save_to_disk: the files with the rows, in order.
 //   Source: huggingface/datasets src/datasets/arrow_dataset.py, dataset_dict.py (5.0).
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';

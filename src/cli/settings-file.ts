@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// .FILE.settings: what a finished FILE was made with, and its size and checksum, so that --resume continues that file and no other.
+// .FILE.settings: the settings, size and checksum of a finished FILE, so --resume continues only that file.
 import {
   closeSync,
   createReadStream,
@@ -17,7 +17,7 @@ import { isObject } from '../records/field.ts';
 
 export type Settings = Record<string, unknown>;
 
-/** How far a file has come: its length and the CRC-32 of its bytes. */
+/** The extent of a file: its length and the CRC-32 of its bytes. */
 export interface Extent {
   bytes: number;
   crc: number;
@@ -34,7 +34,7 @@ export function extended({ bytes, crc }: Extent, more: Uint8Array): Extent {
   return { bytes: bytes + more.length, crc: crc32(more, crc) };
 }
 
-/** Written whole, before FILE is renamed: FILE never stands beside settings of an earlier one. */
+/** Written completely before FILE is renamed, so FILE never has the settings of an earlier one. */
 export function writeSettings(path: string, settings: Settings, extent: Extent): void {
   const partial = `${settingsPath(path)}.partial`;
   const fd = openSync(partial, 'w');
@@ -47,7 +47,7 @@ export function writeSettings(path: string, settings: Settings, extent: Extent):
   renameSync(partial, settingsPath(path));
 }
 
-/** The extent of a finished FILE. Throws UsageError unless it was made with these settings and is as it was. */
+/** The extent of a finished FILE. Throws UsageError unless it was made with these settings and is unchanged. */
 export async function checkFinished(path: string, settings: Settings): Promise<Extent> {
   const file = settingsPath(path);
   const again = `run without --resume to make ${path} again`;
@@ -75,7 +75,7 @@ function readSettings(file: string): Extent & { settings: Settings } {
   throw new UsageError(`--resume: ${file}: expected the settings of a run, got something else`);
 }
 
-/** Throws UsageError naming the first setting that differs. `origin` is the run that had those before. */
+/** Throws UsageError with the first setting that differs. `origin`: the run with the earlier settings. */
 export function checkSettings(origin: string, before: Settings, now: Settings): void {
   for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
     const [was, is] = [before[name], now[name]].map((value) => JSON.stringify(value) ?? 'nothing');

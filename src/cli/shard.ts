@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// --shard: which of the input's rows are this task's.
+// --shard: selects this task's rows of the input.
 import { UsageError } from '../records/error.ts';
 
-/** Rows whose 0-based number leaves `index` when divided by `count`. */
+/** Rows with (0-based number) modulo `count` = `index`. */
 export interface Shard {
   index: number;
   count: number;

@@ -3,18 +3,18 @@
 import { writeSync } from 'node:fs';
 import type { Done, JournalEntry } from './journal.ts';
 
-/** Where a run writes. `push` buffers; await `ready` when it is there before pushing more. */
+/** The output of a run. `push` buffers; await `ready`, if set, before pushing more. */
 export interface Sink {
   /** The finished part of an earlier run. */
   readonly done: Done;
   push(line: string): void;
-  /** Notes rows of the output that resume must know more of than their ids. */
+  /** Records facts for resume beyond the ids of output rows. */
   note(entry: JournalEntry): void;
-  /** A promise while the reader has to catch up. */
+  /** A promise while the reader is behind. */
   readonly ready: Promise<void> | undefined;
-  /** All is written: make it final. */
+  /** Makes the output final after all rows. */
   finish(): Promise<void>;
-  /** The run ends early: keep what is written. */
+  /** Keeps the written rows if the run ends early. */
   save(): Promise<void>;
   /** The file that --resume continues. */
   readonly savedAs?: string | undefined;
@@ -23,8 +23,8 @@ export interface Sink {
 const FLUSH_CHARS = 64 * 1024;
 
 /**
- * Rows gather until 64 Ki characters or until the pipe would wait, so a slow stage's rows go out one by one.
- * The first write that fails is thrown by it or, where nobody waits for it, by what is called next.
+ * Buffers rows up to 64 Ki characters, or until the pipe would wait, so a slow stage's rows are written one by one.
+ * The first failed write throws, or the next call does if nothing awaits it.
  */
 export abstract class BufferedSink {
   #lines: string[] = [];
@@ -78,7 +78,7 @@ export abstract class BufferedSink {
     try {
       this.flush();
     } catch {
-      // Kept as the failure.
+      // Stored as the failure.
     }
   }
 }

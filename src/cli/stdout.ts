@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Standard output, with back-pressure. Its errors and its end are watched from the start of the process.
+// Standard output, with back-pressure. Its errors and its close are handled from the start of the process.
 import { RunError } from '../records/error.ts';
 import { BrokenPipeError } from './exit.ts';
 import { nothingDone } from './journal.ts';
@@ -39,7 +39,7 @@ export class StdoutSink extends BufferedSink implements Sink {
   }
 }
 
-/** Waits until all that was written to stdout has reached its reader, however long that takes. */
+/** Waits until the reader has received everything, without time limit. */
 export async function drainStdout(): Promise<void> {
   if (stdoutFailure !== undefined) throw stdoutFailure;
   await new Promise<void>((resolve, reject) => {

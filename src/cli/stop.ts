@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests to stop from outside. The first signal ends the input, so that what is in work is finished and saved;
+// Stop signals. The first signal ends the input, so rows in work are finished and saved;
 // the second ends the process at once.
 import { setMaxListeners } from 'node:events';
 import { exitCodeOf, StoppedError, type StopSignal } from './exit.ts';
@@ -14,7 +14,7 @@ const signals: StopSignal[] = ['SIGTERM', 'SIGUSR1', 'SIGINT'];
 /** Starts listening for the signals. */
 export function listenForStop(): StopRequest {
   const controller = new AbortController();
-  // Every request in flight listens: Node would take more than ten for a leak.
+  // Every request in flight listens, and Node warns of a leak above ten listeners.
   setMaxListeners(0, controller.signal);
   for (const name of signals)
     process.on(name, () => {

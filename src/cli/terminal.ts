@@ -12,7 +12,7 @@ export function visible(text: string): string {
   });
 }
 
-/** A message as the line that it is on stderr. */
+/** A message as one line for stderr. */
 export function messageLine(label: string, message: string): string {
   return `${label}: ${visible(message)}\n`;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flags of train. To add a hyperparameter of the optimizer or of LoRA: a row in trainerFlags, and in native/addon/trainer_object.cc the line that
 // reads its name in camel case (--weight-decay: "weightDecay"). One of the training loop: a row in loopFlags and a member of that name in TrainOptions
-// (src/stages/train/index.ts). One of a loss: see loss-flags.ts. Type, default and range stand in the row; what excludes another flag, in train-plan.ts.
+// (src/stages/train/index.ts). One of a loss: see loss-flags.ts. Type, default and range are in the row; exclusions between flags in train-plan.ts.
 import { Flags, type Interfaces } from '@oclif/core';
 import { LOSSES } from '../engine/losses.ts';
 import { type EvalMetric, metricDirections } from '../stages/train/history.ts';
@@ -9,13 +9,13 @@ import { integerFlag, modelFlags, numberFlag, recordFlags, sizeFlag } from './fl
 import { lossFlags } from './loss-flags.ts';
 import { presetFlags } from './preset.ts';
 
-// A training run has no row output to shard, and a bad row ends it before the first step.
+// Training has no row output to shard, and a bad row ends the run before the first step.
 const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
 
 /** The linear layers of the language model's blocks, all of which have an adapter by default; `all-linear` names them. */
 export const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
-/** Settings of the engine's trainer, which gets each under its name in camel case. */
+/** Settings of the engine's trainer, passed under their names in camel case. */
 export const trainerFlags = {
   'lora-r': integerFlag({
     min: 0,
@@ -67,7 +67,7 @@ export const trainerFlags = {
   }),
 };
 
-/** Options of the training loop, likewise. */
+/** Options of the training loop, also passed in camel case. */
 export const loopFlags = {
   'batch-size': integerFlag({ min: 1, default: 32, helpValue: 'N', summary: 'records per optimizer step' }),
   'loss-on': Flags.option({ options: ['last', 'all'] as const })({
@@ -120,7 +120,7 @@ const evalFlags = {
   }),
 };
 
-/** Answers of the moment. */
+/** Sampling during training. */
 const sampleFlags = {
   'sample-prompts': Flags.string({
     helpValue: 'FILE',
@@ -201,13 +201,13 @@ type CamelCase<Name extends string> = Name extends `${infer First}-${infer Rest}
   ? `${First}${Capitalize<CamelCase<Rest>>}`
   : Name;
 
-/** The values of a table's flags, each under its name in camel case. */
+/** The values of a table's flags by names in camel case. */
 export function valuesOf<Name extends keyof TrainFlags & string>(
   table: Record<Name, { type: string }>,
   flags: TrainFlags,
 ): { [Flag in Name as CamelCase<Flag>]: TrainFlags[Flag] } {
   const names = Object.keys(table) as Name[];
-  // A boolean flag that is not given parses to undefined.
+  // An absent boolean flag parses to undefined.
   const value = (name: Name) => (table[name].type === 'boolean' ? flags[name] === true : flags[name]);
   const camelCase = (name: string) => name.replace(/-[a-z]/g, ([, letter]) => letter!.toUpperCase());
   return Object.fromEntries(names.map((name) => [camelCase(name), value(name)])) as ReturnType<typeof valuesOf<Name>>;

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// --log of train: the metric rows in another program's format, as they are yielded.
+// --log of train: writes the metric rows in another program's format too.
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../records/error.ts';
 import type { TrainOutput } from '../stages/train/metrics.ts';
 import { EventFile, now } from './event-file.ts';
 
-/** TensorBoard reads every file with "tfevents" in its name. One for a run, also when it is resumed. */
+/** TensorBoard reads every file with "tfevents" in its name. One per run, also after a resume. */
 const FILE = 'events.out.tfevents.vpref';
 
 export interface TrainLog {
-  /** The run starts in the state after `step`, which has been evaluated or not. What the log holds beyond it is dropped. */
+  /** The run starts in the state after `step`, evaluated or not. Later entries of the log are dropped. */
   start(step: number, hasEvaluated: boolean): void;
   add(row: TrainOutput): void;
   close(): void;
 }
 
-/** The log that "tensorboard:DIR" names. Throws UsageError for other names, and for a directory with the log of another run. */
+/** The log of "tensorboard:DIR". Throws UsageError for other names, and for a directory with the log of another run. */
 export async function openTrainLog(text: string, resumes: boolean): Promise<TrainLog> {
   const [, dir] = /^tensorboard:(.+)$/.exec(text) ?? [];
   if (dir === undefined) throw new UsageError(`--log: expected tensorboard:DIR, got ${text}`);
@@ -30,7 +30,7 @@ export async function openTrainLog(text: string, resumes: boolean): Promise<Trai
   return {
     start(step, hasEvaluated) {
       mkdirSync(dir, { recursive: true });
-      // A state that has not been evaluated yet is going to be: its evaluation comes again.
+      // A state not yet evaluated will be evaluated again.
       const isEvaluation = (tag: string) => tag.startsWith('eval/');
       file = new EventFile(path, wire, (event) =>
         event.values.some(([tag]) => isEvaluation(tag)) && event.step === step ? hasEvaluated : event.step <= step,
@@ -38,7 +38,7 @@ export async function openTrainLog(text: string, resumes: boolean): Promise<Trai
     },
     add({ step, ...row }) {
       if ('stop_reason' in row || 'warning' in row) return;
-      // The row of the step has its epoch already.
+      // The step's row already has the epoch.
       const isOwn = (tag: string) => !('eval/loss' in row) || tag.startsWith('eval/');
       const values = Object.entries(row).filter(
         (entry): entry is [string, number] => typeof entry[1] === 'number' && isOwn(entry[0]),
@@ -49,7 +49,7 @@ export async function openTrainLog(text: string, resumes: boolean): Promise<Trai
   };
 }
 
-/** The rows of a run, each also in the log, before it is yielded. */
+/** Writes each row to the log, then yields it. */
 export async function* logged<Row extends TrainOutput>(
   rows: AsyncGenerator<Row, number>,
   log: TrainLog,

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the flags of train to the settings of a run; refuses flags that exclude each other.
+// Converts the flags of train to the settings of a run; refuses flags that exclude each other.
 import type { LoraPattern } from '../engine/lora-shapes.ts';
 import type { TrainerSettings } from '../engine/train-requests.ts';
 import { UsageError } from '../records/error.ts';
 import { lossFlags, lossOptions } from './loss-flags.ts';
 import { ALL_LINEAR, loopFlags, type TrainFlags, trainerFlags, valuesOf } from './train-flags.ts';
 
-/** Default learning rates: trl's order of size for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
+/** Default learning rates: trl's magnitude for DPO with LoRA, LLaVA-1.5's LoRA recipe for SFT. */
 const DEFAULT_LR = { dpo: 5e-6, sft: 2e-4 };
 const DEFAULT_MICRO_BATCH_TOKENS = 4096;
 
-/** Settings of the trainer and options of the loop. Throws UsageError for flags that do not go together. */
+/** Settings of the trainer and options of the loop. Throws UsageError for flags that exclude each other. */
 export function trainPlan(flags: TrainFlags, given: ReadonlySet<string>) {
   if (flags.output === undefined) throw new UsageError('-o: expected the directory for the adapter, got nothing');
   const trainLanguageModel = flags['train-language-model'] === true;
@@ -67,7 +67,7 @@ function loraTargets(text: string): string[] {
   return /^\/.*\/$/.test(text) ? [text] : text.split(',').map((name) => name.trim());
 }
 
-/** "REGEX=R" or "REGEX=R:ALPHA"; the regular expression may have "=" and ":" of its own. */
+/** "REGEX=R" or "REGEX=R:ALPHA"; the regular expression may contain "=" and ":". */
 function loraPattern(text: string): LoraPattern {
   const [, regex, r, alpha] = /^(.+)=(\d{1,4})(?::(\d+(?:\.\d+)?))?$/.exec(text) ?? [];
   if (regex === undefined || Number(r) === 0 || Number(r) > 8192 || (alpha !== undefined && Number(alpha) === 0))

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of train: flags to plan, rows and model to a trainer, exit code.
-import type { NativeVolume } from '../engine/binding.ts';
+// One run of train: plan from flags, trainer from rows and model, exit code.
+import type { NativeVolume } from '../engine/native.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import type { TrainEnd } from '../stages/train/options.ts';
 import { ensureEngine } from './engine.ts';
@@ -20,7 +21,7 @@ import { logged, openTrainLog } from './train-log.ts';
 import { trainPlan } from './train-plan.ts';
 import { TrainProgressLine } from './train-progress.ts';
 
-/** The metric rows; files go to the directory of -o. Throws StoppedError when it was stopped and has saved. */
+/** Yields the metric rows; writes files to the directory of -o. Throws StoppedError after a stop, once the state is saved. */
 export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFlags, ranks: Ranks) {
   const plan = trainPlan(flags, run.given);
   // Ranks of one run share the directory, which rank 0 writes.
@@ -32,7 +33,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     flags['sample-prompts'] === undefined
       ? undefined
       : await readOther(run, '--sample-prompts', flags['sample-prompts']);
-  // The input ended early: nothing is done that could be saved.
+  // The input ended early, so there is nothing to save.
   if (run.stop.aborted) throw run.stop.reason;
   const hasQuirks = hasQuirk(flags.preset, 'train');
   if (flags.faithful && !hasQuirks)
@@ -106,7 +107,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     );
   const progress = new TrainProgressLine();
   run.showLine(() => progress.state());
-  // With an adapter to start from, sums of the model below it are no 0.
+  // With an initial adapter, sums of the model without it give rewards that are not 0.
   const isOther = ({ record: { ref } }: Row) =>
     ref !== undefined && JSON.stringify(ref.adapter) !== JSON.stringify(started);
   const log = flags.log === undefined || ranks.rank > 0 ? undefined : await openTrainLog(flags.log, run.resumes);
@@ -116,7 +117,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     heldOut,
     samples: prompts && { rows: prompts, every: flags['sample-every'] },
     resume: run.resumes,
-    // What an adapter to start from says is another thing where some of its input is dropped.
+    // With dropout on its input, an initial adapter's output differs, so rewards are not 0.
     startsAtReference: started === undefined || (flags['lora-dropout'] === 0 && !measured.rows.some(isOther)),
     ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,
@@ -138,7 +139,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
 }
 
-/** The records of a file beside the input. */
+/** The records of an additional file. */
 async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, file: string): Promise<Row[]> {
   if (file === '-') throw new UsageError(`${flag}: expected a file, got -`);
   checkFiles([file]);
@@ -150,12 +151,12 @@ async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, fil
       if (row.record.error === undefined) rows.push(row);
       else numFailed += 1;
     }
-  if (numFailed > 0) run.note(`${flag}: ${numFailed} records left out: they failed in an earlier stage`);
+  if (numFailed > 0) run.note(`${flag}: ${count(numFailed, 'record')} left out: failed in an earlier stage`);
   if (rows.length === 0) throw new UsageError(`${flag}: expected at least one record, got none`);
   return rows;
 }
 
-/** The records of --eval; notes those that are also in the training data. */
+/** The records of --eval; prints a note on those that are also in the training data. */
 async function readHeldOut(
   run: RunContext<TrainFlags, unknown>,
   file: string,
@@ -168,7 +169,7 @@ async function readHeldOut(
   const numKnown = rows.filter((row) => lessons.has(lesson(row))).length;
   if (numKnown > 0)
     run.warn(
-      `--eval: ${numKnown} of ${rows.length} held-out records are also in the training data: they measure training, not generalisation`,
+      `--eval: ${count(numKnown, 'held-out record is', 'held-out records are')} also in the training data, of ${rows.length}: they measure training, not generalisation`,
     );
   return rows;
 }
@@ -211,13 +212,13 @@ function endFigures({ end, ranks, peakBytes, seconds, steps, records, tokens }: 
   };
 }
 
-// An engine error about settings is a usage error.
+// Turns an engine error about settings into a usage error.
 function settingsError(cause: unknown): never {
   if (cause instanceof RunError && cause.code === 'config') throw new UsageError(cause.message, { cause });
   throw cause;
 }
 
-// As the stop codes of ranks: the largest counts, and SIGUSR1 announces a time limit.
+// Stop codes of ranks: the largest counts; SIGUSR1 announces a time limit.
 const stopSignals: readonly StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGUSR1'];
 
 function communicationLine({ calls, payloadBytes, waitSeconds }: NativeVolume): string {

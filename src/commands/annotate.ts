@@ -33,7 +33,7 @@ export default class Annotate extends RecordCommand {
         if (doubt !== undefined) run.warn(doubt);
       });
       run.showFigures(annotateProgress(tally));
-      if (!computesHere(run.flags.judge)) run.noteUnused({ threads: 'only a local judge computes here' });
+      if (!computesHere(run.flags.judge)) run.noteUnused({ threads: 'only local judges use threads' });
       run.addFigures(() => annotateFigures(settings, tally));
       return stage;
     });

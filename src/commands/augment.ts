@@ -58,9 +58,8 @@ ${recipeHelp()}`;
       if (texts.length === 0)
         throw new UsageError('--op: expected at least one view to add (see vpref augment --help)');
       const views = parseViewSpecs(texts);
-      const { stage, figures } = augmentProgress(augment({ views, seed, ...shared }));
-      run.showFigures(figures);
-      return stage;
+      run.showFigures(augmentProgress());
+      return augment({ views, seed, ...shared });
     });
   }
 }

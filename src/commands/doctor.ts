@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Flags } from '@oclif/core';
 import { exitCode } from '../cli/exit.ts';
-import { integerFlag, modelFlags, outputFlags } from '../cli/flags.ts';
+import { integerFlag, modelFlags, outputFlags, sizeFlag } from '../cli/flags.ts';
 import type { ImageFlagValues } from '../cli/model-flags.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import { UsageError } from '../records/error.ts';
@@ -63,6 +63,13 @@ export default class Doctor extends RecordCommand {
       helpValue: 'R',
       summary: 'rank of the adapter in that estimate',
     }),
+    'memory-limit': sizeFlag({
+      helpValue: 'SIZE',
+      summary: 'CPU: memory to fit into, such as 24G; default: what the machine or its control group has free',
+    }),
+    'headers-only': Flags.boolean({
+      summary: 'read configuration and shard headers of the model, and leave out the checks that read its weights',
+    }),
   };
 
   async run(): Promise<void> {
@@ -75,7 +82,17 @@ export default class Doctor extends RecordCommand {
   }
 }
 
-const MODEL_FLAGS = ['image', 'image-mode', 'max-pixels', 'min-pixels', 'prompt-tokens', 'response-tokens', 'lora-r'];
+const MODEL_FLAGS = [
+  'image',
+  'image-mode',
+  'max-pixels',
+  'min-pixels',
+  'prompt-tokens',
+  'response-tokens',
+  'lora-r',
+  'memory-limit',
+  'headers-only',
+];
 
 interface DoctorFlags extends ImageFlagValues {
   image?: string[] | undefined;
@@ -86,6 +103,8 @@ interface DoctorFlags extends ImageFlagValues {
   'prompt-tokens'?: number | undefined;
   'response-tokens': number;
   'lora-r': number;
+  'memory-limit'?: number | undefined;
+  'headers-only'?: boolean;
 }
 
 async function* report(flags: DoctorFlags): AsyncGenerator<object> {
@@ -99,10 +118,15 @@ async function* report(flags: DoctorFlags): AsyncGenerator<object> {
   const images = imageOptions(flags, (_, value) => value !== 'auto');
   const { defaultSettings } = await import('../cli/train-plan.ts');
   const { 'prompt-tokens': promptTokens, 'response-tokens': responseTokens } = flags;
-  const step = { settings: defaultSettings(flags['lora-r']), promptTokens, responseTokens };
-  const asked = { model, adapters: adapter ?? [], device, dtype, images, pictures: image ?? [], step };
+  const { 'memory-limit': memoryLimit, 'headers-only': headersOnly = false } = flags;
+  const step = { settings: defaultSettings(flags['lora-r']), promptTokens, responseTokens, memoryLimit };
+  const asked = { model, adapters: adapter ?? [], device, dtype, images, pictures: image ?? [], step, headersOnly };
+  const forms: boolean[] = [];
   for await (const check of examineModel(asked)) {
-    if (!check.ok) process.exitCode = exitCode.failed;
+    // One form that fits is enough.
+    if (check.check === 'form') forms.push(check.ok);
+    else if (!check.ok) process.exitCode = exitCode.failed;
     yield check;
   }
+  if (forms.length > 0 && !forms.includes(true)) process.exitCode = exitCode.failed;
 }

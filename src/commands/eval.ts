@@ -19,7 +19,7 @@ import {
 import { formatPublishedTable } from '../stages/eval/published.ts';
 import { formatScoreTable } from '../stages/eval/table.ts';
 
-// Unlike other repeatable flags these take every file up to the next flag.
+// Unlike other repeatable flags, these take all files up to the next flag.
 const filesFlag = (summary: string) =>
   Flags.string({ multiple: true, multipleNonGreedy: false, helpValue: 'FILE', summary });
 
@@ -44,7 +44,7 @@ export default class Eval extends RecordCommand {
   static override examples = [
     '<%= config.bin %> eval pope answers.ndjson --labels coco_pope_random.json coco_pope_popular.json coco_pope_adversarial.json',
     '<%= config.bin %> eval mmvet llava_gpt-4-grade-3runs.json --labels mm-vet.json --format table',
-    '<%= config.bin %> import mmvet mm-vet.json | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
+    '<%= config.bin %> import mmvet mm-vet.json --image-root images | <%= config.bin %> sample --model llava | <%= config.bin %> annotate --judge openai:gpt-4 --guide mm-vet | <%= config.bin %> eval mmvet',
     '<%= config.bin %> eval compare seva.jsonl llava.jsonl --on seed-bench --labels SEED-Bench.json',
     '<%= config.bin %> eval published rows.ndjson --format table',
     "<%= config.bin %> eval gate after.scores.ndjson --baseline before=before.scores.ndjson --require 'pope.score >= -0.5 from before'",
@@ -171,7 +171,7 @@ async function gateRows(run: GateContext, answers: string[]) {
   return rows;
 }
 
-/** Score rows of a matrix beside the papers' numbers; notes figures without printed numbers. */
+/** Score rows of a matrix beside the papers' figures; prints a note on figures without printed numbers. */
 async function publishedRows(run: RunContext<{ format: string }, unknown>, answers: string[]) {
   checkFiles(answers);
   const result = await publishedFiles({ answers, read: (path) => readWhole(path, run.stop) });
@@ -180,7 +180,7 @@ async function publishedRows(run: RunContext<{ format: string }, unknown>, answe
   return result.rows;
 }
 
-/** Evaluations that read score rows instead of answers have their own flags only. */
+/** Evaluations that read score rows instead of answers accept only their own flags. */
 const ownFlags: Readonly<Record<string, readonly string[]>> = {
   gate: [...Object.keys(gateFlags), ...Object.keys(outputFlags)],
   published: ['format', ...Object.keys(outputFlags)],
@@ -196,7 +196,7 @@ function checkOwnFlags(benchmark: string, given: ReadonlySet<string>): void {
   }
 }
 
-/** Columns of the terminal; COLUMNS where the table goes elsewhere; else undefined, no limit. */
+/** Columns of the terminal, or COLUMNS if stdout is not one; else undefined, no limit. */
 function terminalWidth(): number | undefined {
   return process.stdout.columns ?? (Number(process.env.COLUMNS) || undefined);
 }

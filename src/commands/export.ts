@@ -35,7 +35,7 @@ in the file, and continues after them.`;
   static override flags = exportFlags;
 
   async run(): Promise<void> {
-    // The output of merge is a directory, and Parquet is no lines: both are made elsewhere.
+    // merge writes a directory, and parquet a binary file: both write -o themselves.
     const toStdout = ['merge', 'parquet'].includes(this.argv.find((word) => !word.startsWith('-')) ?? '');
     await this.runTable(Export, exportRows, toStdout ? { toStdout } : { resumable: true, keepsFailed: true });
   }

@@ -5,6 +5,7 @@ import { checkFiles, isWholeInput, readRows } from '../cli/input.ts';
 import { newCounts } from '../cli/progress.ts';
 import { RecordCommand } from '../cli/record-command.ts';
 import type { RowResult } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import { type MixFile, mix, mixShares } from '../stages/mix.ts';
 
@@ -36,7 +37,7 @@ the weights allow before a file is used up. The same seed, weights and files giv
       run.addSettings({ files: weighted, limit: flags.limit ?? null });
       const paths = weighted.map(({ path }) => path);
       checkFiles(paths);
-      // Two passes: the rows are counted before the first is drawn.
+      // Two passes: rows are counted before the first draw.
       if (!isWholeInput(paths)) throw new UsageError('expected regular files, because they are read twice');
       const opened: MixFile[] = [];
       for (const { path, weight } of weighted) {
@@ -47,7 +48,9 @@ the weights allow before a file is used up. The same seed, weights and files giv
       const shares = mixShares(opened, flags.limit);
       const total = shares.reduce((sum, share) => sum + share, 0);
       counts.rowsTotal = () => total;
-      const taken = opened.map(({ source, numRows }, index) => `${shares[index]} of ${numRows} rows of ${source}`);
+      const taken = opened.map(
+        ({ source, numRows }, index) => `${shares[index]} of ${count(numRows, 'row')} of ${source}`,
+      );
       run.note(`${taken.join(', ')}`);
       if (total === 0) run.warn('no row: a file is empty, or too small for its weight');
       return mix(opened, shares, flags.seed);
@@ -55,7 +58,7 @@ the weights allow before a file is used up. The same seed, weights and files giv
   }
 }
 
-/** "FILE:WEIGHT"; a colon in the file's own name is left alone. */
+/** "FILE:WEIGHT"; the file name may contain colons. */
 function splitWeight(text: string): { path: string; weight: number } {
   const colon = text.lastIndexOf(':');
   const weight = Number(text.slice(colon + 1));

@@ -69,7 +69,7 @@ function namedFile(text: string): NamedFile {
   return file === undefined || existsSync(text) ? { file: text } : { name: name!, file };
 }
 
-/** The objects of an NDJSON file; any other line is an error with its place. */
+/** The objects of an NDJSON file; any other line is an error. */
 async function* objects(file: string, stop: AbortSignal): AsyncGenerator<Record<string, unknown>> {
   const source = file === '-' ? 'stdin' : file;
   for await (const lines of readLines(readBytes(file, stop), source)) {

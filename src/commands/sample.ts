@@ -30,12 +30,11 @@ Assistant turns with content null are generated in order.
       if (flags.faithful && (!hasQuirk(flags.preset, 'sample') || run.given.has('template')))
         warnNoQuirk(run, flags.preset === undefined ? 'sampling without a preset' : `sampling as ${flags.preset}`);
       if (flags.beams > 1 && (flags.temperature > 0 || flags.n > 1))
-        throw new UsageError('--beams: expected greedy search of one answer, got --temperature or -n with it');
+        throw new UsageError('--beams: expected one response without sampling, got --temperature or -n with it');
       if (flags.n > 1 && flags.temperature === 0 && flags.beams === 1)
-        run.warn(`-n ${flags.n} without --temperature: greedy answers to one prompt are all the same`);
-      const { stage, figures } = sampleProgress(await openSample(run, flags));
-      run.showFigures(figures);
-      return stage;
+        run.warn(`-n ${flags.n} without --temperature: greedy responses to one prompt are all equal`);
+      run.showFigures(sampleProgress());
+      return openSample(run, flags);
     });
   }
 }

@@ -42,20 +42,14 @@ was sampled for (see pair --rule gap).`;
       const { score, scoreOnOriginal } = await import('../stages/score.ts');
       const { flags } = run;
       const { context } = await openModelOf(run, flags);
-      const { stage, figures } = scoreProgress(
-        flags.drift
-          ? await driftStage(run, context)
-          : flags.view === undefined
-            ? score(context)
-            : scoreOnOriginal(context),
-      );
-      run.showFigures(figures);
-      return stage;
+      run.showFigures(scoreProgress());
+      if (flags.drift) return driftStage(run, context);
+      return flags.view === undefined ? score(context) : scoreOnOriginal(context);
     });
   }
 }
 
-/** The model is loaded again in the other dtype, and without its adapters where it has some. */
+/** Loads the model again in the other dtype, and without its adapters if it has any. */
 async function driftStage(run: RunContext<ModelFlagValues, unknown>, context: ModelContext): Promise<Stage> {
   const { scoreDrift } = await import('../stages/score-drift.ts');
   const other = context.engine.info.dtype === 'bf16' ? 'f32' : 'bf16';

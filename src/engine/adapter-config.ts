@@ -3,7 +3,7 @@
 import { type LoraPattern, targetRegex } from './lora-shapes.ts';
 import type { TrainerSettings } from './train-requests.ts';
 
-/** What was saved stays; each part of a trained connector once, whether it was saved whole or by its layers. */
+/** Keeps saved entries. Each part of a trained connector appears once, whether it was saved as a whole or by layers. */
 export function savedModules(before: unknown, trained: readonly string[], parts: readonly string[]): unknown[] | null {
   const modules = Array.isArray(before) ? before.map(String) : [];
   const isThere = (name: string) =>
@@ -16,7 +16,7 @@ export function savedModules(before: unknown, trained: readonly string[], parts:
 }
 
 /**
- * Written so that PEFT finds the language model's linears only: the vision tower has some of the same names. Without LoRA the config is
+ * Written so that PEFT matches only the language model's linears, because the vision tower has equal names. Without LoRA the config is
  * still one: PEFT wants a rank, and has a name for "no module" (its DUMMY_TARGET_MODULES).
  * `adapted`: the paths of the modules that have one, where names do not say it.
  */

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Builds the native engine where an installed package has none yet: into the package, or into the user's cache where the package may
-// not be written.
+// Builds the native engine of an installed package: into the package, or into the user's cache if the package is not
+// writable.
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { EngineError } from './engine-error.ts';
 import { addonFolders, findAddon, packageRoot, prebuiltMisfit } from './find-addon.ts';
+import { ENGINE_PACKAGE, PREBUILT_KINDS } from './prebuilt.ts';
 
 export interface AddonBuild {
   device: 'auto' | 'cpu' | 'cuda';
-  /** Ends the build when it aborts. */
+  /** Its abort ends the build. */
   stop?: AbortSignal;
-  /** Notes about the build: its start, and waits. */
+  /** Called with notes about the build: start and waits. */
   note(message: string): void;
-  /** Share that is built, 0 to 1, now and then. */
+  /** Called with the built share, 0 to 1. */
   onProgress?(share: number): void;
 }
 
@@ -24,8 +25,8 @@ export function hasAddon(device: 'auto' | 'cpu' | 'cuda'): boolean {
 }
 
 /**
- * Builds the engine. Processes that start together wait for the one that builds.
- * Throws EngineError{"addon"} saying what to install, or where the compiler's words are.
+ * Builds the engine. Concurrent processes wait for the one that builds.
+ * Throws EngineError{"addon"} with what to install, or with the path of the compiler's log.
  */
 export async function buildAddon({ device, stop, note, onProgress }: AddonBuild): Promise<void> {
   const misfit = device === 'cuda' ? undefined : prebuiltMisfit();
@@ -53,22 +54,37 @@ export async function buildAddon({ device, stop, note, onProgress }: AddonBuild)
   if (!hasAddon(device)) throw new EngineError('addon', `${folder}: the build ended without an engine; log: ${log}`);
 }
 
-/** What to do where there is no engine. */
+/** Advice if there is no engine. */
 export function addonRemedy(): string {
   const script = join(packageRoot(), 'scripts', 'build-native.sh');
   // An engine that exists but does not load is not rebuilt automatically.
   if (findAddon('auto') !== undefined) return `${script} --no-tests`;
   const { error, status, stderr } = spawnSync('bash', [script, '--check'], { encoding: 'utf8' });
-  if (error)
-    return 'building the engine needs bash, cmake and a C++ compiler; import, augment, pair and export do not need it';
+  if (error) return `building the engine needs bash, cmake and a C++ compiler; ${WITHOUT_ENGINE}`;
   if (status === 0) return `the first command that runs a model builds it, or: ${script} --no-tests`;
-  return `${stderr
-    .trim()
-    .replace(/:?\s*\n\s*/g, '; ')
-    .replace(/ {2,}/g, ': ')}; import, augment, pair and export do not need it`;
+  const advice = [prebuiltMisfit() ?? '', stderr, prebuiltAdvice()].flatMap((text) => text.split('\n')).map(oneLine);
+  return `${advice
+    .filter((line) => line !== '')
+    .join('; ')
+    .replaceAll(':;', ':')}; ${WITHOUT_ENGINE}`;
 }
 
-/** The first of the folders that engines are looked for in that can be written. */
+const WITHOUT_ENGINE = 'import, augment, mix, pair, eval, report and export to other formats do not need it';
+
+/** "  Debian   apt-get install it   (why)" becomes "Debian: apt-get install it (why)". */
+function oneLine(line: string): string {
+  return line.trim().replace(/ {2,}/, ': ').replace(/ {2,}/g, ' ');
+}
+
+/** The way without a compiler; empty where a prebuilt engine is installed and does not fit, or none is made. */
+function prebuiltAdvice(): string {
+  if (!PREBUILT_KINDS.includes(`${process.platform}-${process.arch}`) || prebuiltMisfit() !== undefined) return '';
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  const file = `${ENGINE_PACKAGE}-${version}.tgz`;
+  return `  no compiler      npm install -g ${file}, which scripts/pack-engine.sh makes on a machine that has one`;
+}
+
+/** The first writable folder of those where engines are searched. */
 function writableFolder(): string {
   const folders = addonFolders();
   for (const folder of folders)
@@ -83,7 +99,7 @@ function writableFolder(): string {
   );
 }
 
-/** node_modules with the headers, which an installer may have put beside this package or above it. */
+/** node_modules with the headers: in this package, beside it or above it. */
 function headersFolder(): string {
   const require = createRequire(import.meta.url);
   return dirname(dirname(require.resolve('node-addon-api/package.json')));
@@ -93,7 +109,11 @@ function printed(args: string[]): string {
   const { error, stdout, stderr, status } = spawnSync('bash', args, { encoding: 'utf8' });
   if (error)
     throw new EngineError('addon', `the native engine is not built, and building it needs bash: ${error.message}`);
-  if (status !== 0) throw new EngineError('addon', `the native engine is not built, and cannot be: ${stderr.trim()}`);
+  if (status !== 0)
+    throw new EngineError(
+      'addon',
+      `the native engine is not built, and cannot be: ${stderr.trim()}\n${prebuiltAdvice()}`.trimEnd(),
+    );
   return stdout.trim();
 }
 
@@ -102,7 +122,7 @@ function runBuild(
   { log, note, stop }: { log: string; note(message: string): void; stop?: AbortSignal },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    // A group of its own, so that a stop reaches the compilers too.
+    // A separate process group, so a stop also reaches the compilers.
     const child = spawn('bash', args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const end = () => process.kill(-child.pid!, 'SIGTERM');
     if (stop?.aborted) end();

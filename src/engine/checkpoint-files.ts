@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks a model or adapter directory before anything is read from it: each common mistake with such directories has its own error.
+// Checks a model or adapter directory before it is read. Each common mistake has its own error.
 import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { RunError } from '../records/error.ts';
@@ -21,7 +21,7 @@ const READ_FILES = [
   'chat_template.jinja',
 ];
 
-/** Throws RunError{"checkpoint"} unless `dir` is a model's folder; `adapters` are those that are given beside it. */
+/** Throws RunError{"checkpoint"} unless `dir` is a model's folder; `adapters`: those given with it. */
 export async function checkModelFolder(dir: string, adapters: readonly string[]): Promise<void> {
   checkDirectory(dir, 'a model');
   const names = new Set(readdirSync(dir));

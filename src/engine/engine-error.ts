@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's exception on this side of the border.
+// The engine's exception in TypeScript.
 import { RunError } from '../records/error.ts';
 
 /** An error of the engine; `code` is a short stable word (checkpoint, config, device, memory, cancelled, ...): exit 1. */
@@ -16,7 +16,7 @@ export async function fromEngine<T>(call: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** The same for a call that answers at once. */
+/** The same for a synchronous call. */
 export function fromEngineNow<T>(call: () => T): T {
   try {
     return call();
@@ -25,7 +25,8 @@ export function fromEngineNow<T>(call: () => T): T {
   }
 }
 
-function engineError(cause: unknown): unknown {
+/** An error of the addon as an EngineError; another as it is. */
+export function engineError(cause: unknown): unknown {
   const { engine, code, message } = cause as { engine?: unknown; code?: unknown; message?: unknown };
   return engine === true && typeof code === 'string' ? new EngineError(code, String(message)) : cause;
 }

@@ -11,7 +11,7 @@ import { findPrebuilt } from './prebuilt.ts';
 const CPU_ADDON = 'vpref_cpu.node';
 const CUDA_ADDON = 'vpref_cuda.node';
 
-/** The file to load for a device. Throws EngineError{"addon"} saying how to build it. */
+/** The file to load for a device. Throws EngineError{"addon"} with the command that builds it. */
 export function addonPath(device: 'auto' | 'cpu' | 'cuda'): string {
   const path = findAddon(device);
   if (path !== undefined) return path;
@@ -25,13 +25,13 @@ export function findAddon(device: 'auto' | 'cpu' | 'cuda'): string | undefined {
   const override = process.env.VPREF_ADDON;
   if (override) return override;
   const names = { cuda: [CUDA_ADDON], cpu: [CPU_ADDON, CUDA_ADDON], auto: [CUDA_ADDON, CPU_ADDON] }[device];
-  // To know an engine in the cache takes a look at every source file: not where there is none.
+  // Finding an engine in the cache reads the size of every source file, so skip it if the cache is empty.
   const folders = existsSync(addonCache()) ? addonFolders() : [builtFolder()];
   const built = names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
   return built ?? (device === 'cuda' ? undefined : prebuilt()?.path);
 }
 
-/** Why the engine at this path is the one that runs, in words. */
+/** Origin of the engine at this path, as text. */
 export function addonOrigin(path: string): string {
   if (path === process.env.VPREF_ADDON) return 'named by VPREF_ADDON';
   const found = prebuilt();
@@ -44,7 +44,7 @@ export function isPrebuilt(path: string): boolean {
   return path === prebuilt()?.path;
 }
 
-/** Why the installed prebuilt engine is not used; undefined if none is installed, or it fits. */
+/** The reason why the installed prebuilt engine is not used; undefined if none is installed, or it fits. */
 export function prebuiltMisfit(): string | undefined {
   const found = prebuilt();
   return found?.misfit && `${found.name} ${found.version} is not used: ${found.misfit}`;
@@ -70,7 +70,7 @@ function addonCache(): string {
 let knownKey: string | undefined;
 
 /**
- * Names the sources of the engine, for a machine of this architecture. Their sizes are enough to distinguish packages, and need no reading.
+ * Key of the engine's sources for this architecture. File sizes suffice to distinguish packages, and need no reading.
  */
 export function sourceKey(root: string, arch: string = process.arch): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
@@ -89,12 +89,12 @@ function ownKey(): string {
   return knownKey;
 }
 
-/** What builds the addon at this path again. */
+/** The command that rebuilds the addon at this path. */
 export function buildCommand(path: string): string {
   return join(packageRoot(), 'scripts', 'build-native.sh') + (path.endsWith('vpref_cuda.node') ? ' --cuda' : '');
 }
 
-/** The folder of package.json, from src/engine as well as from the bundle in dist/. */
+/** The folder of package.json, both for src/engine and for the bundle in dist/. */
 export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);

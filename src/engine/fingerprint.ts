@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Identity of a model without reading 14 GB: SHA-256 over the configuration, tensor names and shapes, file sizes and 64 KiB samples of
-// every shard. Equal for a copy of the directory; different when a weight file was trained, merged or converted.
+// every shard. Equal for a copy of the directory; different if a weight file was trained, merged or converted.
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -68,7 +68,7 @@ async function hashShard(hash: Hash, file: string): Promise<void> {
   }
 }
 
-// Keys sorted at every level, so that the order in a file does not matter.
+// Keys sorted at every level, so the order in a file does not matter.
 function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which linears get an adapter, and of which rank and scale: names, a regular expression of the whole module path, and patterns of its end, as peft reads
+// The linears with an adapter, their rank and scale: from names, a regular expression of the full module path, and patterns of its end, as in peft's
 // target_modules, rank_pattern and alpha_pattern.
 import { EngineError } from './engine-error.ts';
 
@@ -7,7 +7,7 @@ import { EngineError } from './engine-error.ts';
 export interface LoraPattern {
   regex: string;
   r: number;
-  /** Absent: the alpha of all. */
+  /** Absent: the common alpha. */
   alpha?: number;
 }
 
@@ -20,12 +20,12 @@ export interface LoraSettings {
 }
 
 export interface LoraShapes {
-  /** One a linear, 0 for none. */
+  /** One value per linear, 0 for no adapter. */
   loraRanks: number[];
   loraAlphas: number[];
 }
 
-/** The regular expression of "/REGEX/", where the targets are one. */
+/** The regular expression, if the targets are "/REGEX/". */
 export function targetRegex(targets: readonly string[]): string | undefined {
   const [only] = targets;
   return targets.length === 1 && /^\/.+\/$/.test(only!) ? only!.slice(1, -1) : undefined;
@@ -43,7 +43,7 @@ export function loraShapes(paths: readonly string[], settings: LoraSettings): Lo
       `--lora-targets: expected a match for linear layers of the language model, such as ${paths[0]}, got ${loraTargets.join(',')}`,
     );
   const patterns = loraPatterns.map((pattern) => {
-    // As peft: the end of the path, from a dot on.
+    // As in peft: the end of the path, after a dot.
     const end = compile('--lora-pattern', `^(?:.*\\.)?(?:${pattern.regex})$`, pattern.regex);
     if (!paths.some((path) => isTarget(path) && end.test(path)))
       throw new EngineError(

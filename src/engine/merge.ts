@@ -5,26 +5,23 @@ import { basename, join } from 'node:path';
 import { RunError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 import { readJsonObject } from '../text/json-file.ts';
-import { loadBinding, type MergeResult, type MergeTarget } from './binding.ts';
+import { loadBinding } from './binding.ts';
 import { weightFiles } from './checkpoint-files.ts';
 import { fromEngine } from './engine-error.ts';
+import type { MergeResult, MergeTarget } from './native.ts';
 import type { Policy } from './policy.ts';
-import type { Quantize } from './requests.ts';
+import type { BaseForm } from './requests.ts';
 import { readHeader, readMetadata } from './safetensors.ts';
 
-/** Files of a checkpoint that hold weights, name them, or belong to an adapter: rewritten or left out. */
+/** Files of a checkpoint that hold or list weights, or belong to an adapter: rewritten or not copied. */
 const NOT_COPIED =
   /\.(safetensors|bin|pt|pth|gguf|partial)$|\.index\.json$|^config\.json$|^adapter_|^README\.md$|^MODEL_CARD\.md$/;
 
 /**
- * Writes the model with its adapters, or as a trainer has made it, into `dir`; `baseModel` gives configuration and tokenizer. Weights that it holds
- * packed are written as what they stand for (`unpacked`).
+ * Writes the model with its adapters, or the trained model, into `dir`; `baseModel` gives config and tokenizer. Packed weights
+ * are written dequantised.
  */
-export async function mergeInto(
-  policy: Policy,
-  baseModel: string,
-  target: MergeTarget,
-): Promise<MergeResult & { unpacked: boolean }> {
+export async function mergeInto(policy: Policy, baseModel: string, target: MergeTarget): Promise<MergeResult> {
   const { dir, dtype } = target;
   await mkdir(dir, { recursive: true });
   for (const name of await readdir(baseModel)) {
@@ -36,16 +33,16 @@ export async function mergeInto(
   const config = (await readJsonObject(join(baseModel, 'config.json'), 'checkpoint')) ?? {};
   await writeJson(join(dir, 'config.json'), mergedConfig(config, dtype, result.untied));
   await writeIndex(baseModel, dir);
-  return { ...result, unpacked: 'quantization_config' in config };
+  return result;
 }
 
-/** What an adapter's base was packed as when it was trained; `none`: as stored, or not said. */
-export async function trainedOn(adapter: string): Promise<Quantize> {
+/** Quantization of an adapter's base during training; `none`: as stored, or not recorded. */
+export async function trainedOn(adapter: string): Promise<BaseForm> {
   const [file = ''] = await weightFiles(adapter, 'adapter_model.safetensors');
   const said = (await readMetadata(file))[TRAINED_ON];
   if (said === undefined) return 'none';
-  if (said !== 'nf4' && said !== 'int8')
-    throw new RunError('checkpoint', `${file}: ${TRAINED_ON}: expected nf4 or int8, got ${JSON.stringify(said)}`);
+  if (said !== 'nf4' && said !== 'int8' && said !== 'fp4')
+    throw new RunError('checkpoint', `${file}: ${TRAINED_ON}: expected nf4, fp4 or int8, got ${JSON.stringify(said)}`);
   return said;
 }
 
@@ -70,7 +67,7 @@ export function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boole
   return merged;
 }
 
-// The files are named and filled as the base model's; sizes differ with the dtype.
+// Files have the names and tensors of the base model's; sizes differ with the dtype.
 async function writeIndex(baseModel: string, dir: string): Promise<void> {
   const name = 'model.safetensors';
   const files = await weightFiles(baseModel, name);

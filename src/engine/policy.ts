@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A loaded model: generates answers and scores texts, many requests at a time.
-import { loadBinding, type NativeInfo, type NativePending, type NativePolicy } from './binding.ts';
-import { EngineError, fromEngine, fromEngineNow } from './engine-error.ts';
+// A loaded model: generates responses and scores texts, with many concurrent requests.
+import { loadBinding } from './binding.ts';
+import { EngineError, engineError, fromEngine, fromEngineNow } from './engine-error.ts';
+import type { NativeEngineOptions, NativeInfo, NativePending, NativePolicy } from './native.ts';
 import type {
   Generated,
   GenerateRequest,
@@ -28,28 +29,30 @@ export interface PolicyOptions {
   batchTokens?: number;
   /** Bytes of every token id; needed for stop strings. */
   tokenBytes: Uint8Array[];
-  /** Of images; a text-only model needs none. */
+  /** Normalisation of images; absent for a text-only model. */
   normalisation?: Normalisation;
 }
 
 /** Loads a model. Throws EngineError. */
 export async function loadPolicy(options: PolicyOptions): Promise<Policy> {
   const { binding, device } = await bindingFor(options.device);
-  const native = await fromEngine(() =>
-    binding.Policy.load({
-      modelDir: options.model,
-      adapterDirs: options.adapters,
-      device,
-      dtype: options.dtype,
-      quantize: options.quantize ?? 'none',
-      quantizeCache: options.quantizeCache ?? '',
-      threads: options.threads ?? 0,
-      batchTokens: options.batchTokens ?? 0,
-      tokenBytes: options.tokenBytes,
-      ...(options.normalisation && { normalisation: options.normalisation }),
-    }),
-  );
-  return new Policy(native);
+  return new Policy(await fromEngine(() => binding.Policy.load(nativeOptions(options, device))));
+}
+
+/** As the engine takes them. */
+export function nativeOptions(options: PolicyOptions, device: 'cpu' | 'cuda'): NativeEngineOptions {
+  return {
+    modelDir: options.model,
+    adapterDirs: options.adapters,
+    device,
+    dtype: options.dtype,
+    quantize: options.quantize ?? 'none',
+    quantizeCache: options.quantizeCache ?? '',
+    threads: options.threads ?? 0,
+    batchTokens: options.batchTokens ?? 0,
+    tokenBytes: options.tokenBytes,
+    ...(options.normalisation && { normalisation: options.normalisation }),
+  };
 }
 
 // `auto` is the GPU if the CUDA build exists and its probe works, else the CPU.
@@ -64,7 +67,7 @@ async function bindingFor(device: PolicyOptions['device']) {
   return { binding, device: works ? ('cuda' as const) : ('cpu' as const) };
 }
 
-/** One model in memory. close() ends it; requests that wait are then cancelled. */
+/** One model in memory. close() ends it and cancels waiting requests. */
 export class Policy implements PolicyEngine {
   readonly info: PolicyInfo;
   readonly pacing: Pacing;
@@ -79,7 +82,7 @@ export class Policy implements PolicyEngine {
     };
   }
 
-  /** The engine's own object, for the trainer that shares the weights. */
+  /** The engine's object, for the trainer that shares the weights. */
   get native(): NativePolicy {
     return this.#native;
   }
@@ -88,14 +91,15 @@ export class Policy implements PolicyEngine {
     return fromEngineNow(() => this.#native.layout(shape));
   }
 
-  /** What memory is planned and used, one item a line. */
+  /** Planned and used memory, one item per line. */
   memoryPlan(): string {
     return this.#native.memoryPlan();
   }
 
-  /** The answers to one prompt, in the order of their numbers. Throws EngineError; its code is "cancelled" after an abort. */
+  /** The responses to one prompt, in index order. Throws EngineError; its code is "cancelled" after an abort. */
   async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]> {
-    return this.#wait(() => this.#native.generate(request), signal);
+    refuseAborted(signal);
+    return this.#settled(this.#native.generate(request), signal);
   }
 
   /** Log-probability of each token of each branch. Throws EngineError as generate does. */
@@ -103,7 +107,8 @@ export class Policy implements PolicyEngine {
     const { promptIds, images, branches } = request;
     const prompt = { parent: -1, ids: promptIds, images: Int32Array.from(images.keys()), scored: false };
     const scored = branches.map((ids) => ({ parent: 0, ids, images: new Int32Array(0), scored: true }));
-    const results = await this.#wait(() => this.#native.score({ images, segments: [prompt, ...scored] }), signal);
+    refuseAborted(signal);
+    const results = await this.#settled(this.#native.score({ images, segments: [prompt, ...scored] }), signal);
     return results.map(({ perTokenLogps }) => perTokenLogps);
   }
 
@@ -111,19 +116,21 @@ export class Policy implements PolicyEngine {
     return fromEngine(() => this.#native.close());
   }
 
-  async #wait<T>(start: () => NativePending<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (signal?.aborted) throw new EngineError('cancelled', 'the request was cancelled');
-    return fromEngine(async () => {
-      const { id, promise } = start();
-      const cancel = () => this.#native.cancel(id);
-      signal?.addEventListener('abort', cancel, { once: true });
-      try {
-        return await promise;
-      } finally {
-        signal?.removeEventListener('abort', cancel);
-      }
-    });
+  async #settled<T>({ id, promise }: NativePending<T>, signal: AbortSignal | undefined): Promise<T> {
+    const cancel = () => this.#native.cancel(id);
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      return await promise;
+    } catch (cause) {
+      throw engineError(cause);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
   }
+}
+
+function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new EngineError('cancelled', 'the request was cancelled');
 }
 
 function policyInfo(info: NativeInfo): PolicyInfo {
@@ -132,6 +139,7 @@ function policyInfo(info: NativeInfo): PolicyInfo {
     device: info.device,
     dtype: info.dtype,
     quantize: info.quantize,
+    storedForm: info.storedForm,
     storedDtype: info.storedDtype,
     vocabSize: info.vocabSize,
     maxPositions: info.maxPositionEmbeddings,

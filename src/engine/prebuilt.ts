@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// The prebuilt engine: a package of its own (scripts/pack-engine.sh makes it), found when it is installed beside this one.
+// The prebuilt engine: a separate package (made by scripts/pack-engine.sh), found if it is installed beside this one.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** The member "vpref" in package.json of a prebuilt engine. */
 interface EngineManifest {
-  /** The key of the sources that it was built from. */
+  /** Key of its sources. */
   sources: string;
-  /** The oldest glibc that it runs on. */
+  /** Minimum version of glibc. */
   glibc: string;
 }
 
 export interface PrebuiltEngine {
   name: string;
   version: string;
-  /** The addon; undefined where it does not fit. */
+  /** Path of the addon; undefined if it does not fit. */
   path?: string;
-  /** Why it does not fit. */
+  /** The reason if it does not fit. */
   misfit?: string;
 }
 
@@ -25,14 +25,17 @@ export interface PrebuiltSearch {
   root: string;
   /** The addon's file name. */
   addon: string;
-  /** The key of this package's sources; costs a look at each of them. */
+  /** Key of this package's sources; reads the size of each. */
   sources(): string;
 }
 
-/** `vpref-engine-linux-x64` on this kind of machine. */
+/** Package name for this machine, such as `vpref-engine-linux-x64`. */
 export const ENGINE_PACKAGE = `vpref-engine-${process.platform}-${process.arch}`;
 
-/** The prebuilt engine that is installed, as Node resolves packages; undefined where there is none. */
+/** Platforms of scripts/pack-engine.sh. */
+export const PREBUILT_KINDS = ['linux-x64', 'linux-arm64'];
+
+/** The installed prebuilt engine, resolved as by Node; undefined if there is none. */
 export function findPrebuilt({ root, addon, sources }: PrebuiltSearch): PrebuiltEngine | undefined {
   const folder = packageFolder(root);
   if (folder === undefined) return undefined;
@@ -48,7 +51,7 @@ export function findPrebuilt({ root, addon, sources }: PrebuiltSearch): Prebuilt
   return misfit === undefined ? { name, version, path: join(folder, addon) } : { name, version, misfit };
 }
 
-// node_modules here and above, as require() looks. Not require.resolve: it reads every package.json on its way.
+// node_modules here and above, as for require(). Not require.resolve, which reads every package.json on its way.
 function packageFolder(root: string): string | undefined {
   for (let folder = root; ; folder = dirname(folder)) {
     const found = join(folder, 'node_modules', ENGINE_PACKAGE);
@@ -67,9 +70,9 @@ function whyMisfit({ sources, glibc = '' }: Partial<EngineManifest>, ownSources:
     : `it was built from other sources (${sources}) than these commands (${wanted})`;
 }
 
-/** As Node reports it; without the network's part, which may ask a name server. */
+/** From Node's report, without its network part, which may query a name server. */
 function glibcVersion(): string | undefined {
-  // Newer than the types of the oldest Node that is supported.
+  // Missing in the types of the oldest supported Node.
   const report = process.report as typeof process.report & { excludeNetwork: boolean };
   const before = report.excludeNetwork;
   report.excludeNetwork = true;

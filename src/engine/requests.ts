@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inputs and outputs of the engine: ids, pixels and numbers. Each request crosses the addon border once.
+import type { SamplingSettings } from '../records/sampling-settings.ts';
 
-/** Everything about an image but its pixels. */
+/** All properties of an image except its pixels. */
 export interface ImageShape {
-  /** Of the picture, upright, before it was resized. */
+  /** Size of the upright image before resizing. */
   height: number;
   width: number;
   /** Inputs of the vision tower, in order. */
   crops: { height: number; width: number }[];
 }
 
-/** One image as the tower sees it, and the noise that the engine adds to each crop after normalising. */
+/** One image as input of the tower, and the noise that the engine adds to each crop after normalising. */
 export interface ImageInput extends ImageShape {
   crops: ImageCrop[];
   noise?: NoiseRecipe;
@@ -19,7 +20,7 @@ export interface ImageInput extends ImageShape {
 export interface ImageCrop {
   height: number;
   width: number;
-  /** RGB, rows from the top, [height * width * 3]. */
+  /** RGB, from the top row, [height * width * 3]. */
   pixels: Uint8Array;
 }
 
@@ -27,15 +28,15 @@ export interface ImageCrop {
 export interface ImageLayout {
   /** Lengths of its runs of image tokens, in order; text may stand between two of them. */
   runs: number[];
-  /** Their sum. */
+  /** Sum of the runs. */
   numRows: number;
-  /** Positions that it takes of the model's, which may be fewer than its rows. */
+  /** Number of positions, which may be fewer than its tokens. */
   positionSpan: number;
   /** Rows of the frozen tower's output. */
   numFeatures: number;
 }
 
-/** How 8-bit pixels become the tower's numbers: (pixel * scale - mean) / std of each channel. */
+/** Normalisation of 8-bit pixels: (pixel * scale - mean) / std of each channel. */
 export interface Normalisation {
   scale: number;
   mean: readonly number[];
@@ -48,40 +49,23 @@ export interface NoiseRecipe {
   seed: number;
 }
 
-/** How answers are drawn from a prompt. */
-export interface SamplingSettings {
-  /** Number of answers. */
-  numSamples: number;
-  /** 0 is greedy. */
-  temperature: number;
-  /** Probability mass kept, 1 keeps all. */
-  topP: number;
-  /** Number of tokens kept, 0 keeps all. */
-  topK: number;
-  maxNewTokens: number;
-  /** Beams of the search, 1 is none. */
-  numBeams: number;
-  /** Stops a response whose end repeats a pattern of at most this many tokens; 0: never. */
-  repetitionMaxPeriod: number;
-}
-
 export interface GenerateRequest extends SamplingSettings {
-  /** Canonical prompt ids, the image token once per image row. */
+  /** Canonical prompt ids, with the image token once per image position. */
   promptIds: Int32Array;
   images: ImageInput[];
-  /** UTF-8 byte strings that end an answer. */
+  /** UTF-8 byte strings that end a response. */
   stopStrings: Uint8Array[];
-  /** Ids that end an answer; empty: the model's own. */
+  /** Ids that end a response; empty: the model's. */
   eosTokenIds: Int32Array;
   seed: number;
   /** RNG key of the draws, besides seed and token index: rngKey() of a text. */
   rngKey: bigint;
-  /** Number of the first of these answers among the draws. */
+  /** Index of the first of these responses among the draws. */
   firstSample: number;
 }
 
 export interface Generated {
-  /** The answer's ids, its end token included when it came to one. */
+  /** The response's ids, including its end token if it has one. */
   ids: Int32Array;
   /** Summed log-probability of ids: full vocabulary, temperature 1, nats. */
   logps: number;
@@ -100,6 +84,8 @@ export type Scored = Float32Array;
 
 /** Quantization of the language model's linear layers when a model is opened. */
 export type Quantize = 'none' | 'int8' | 'nf4';
+/** What a base holds them as; fp4 is read from checkpoints only. */
+export type BaseForm = Quantize | 'fp4';
 
 /** Properties of a loaded model. */
 export interface PolicyInfo {
@@ -107,8 +93,10 @@ export interface PolicyInfo {
   modelType: string;
   device: 'cpu' | 'cuda';
   dtype: 'f32' | 'bf16';
-  /** The quantization it was opened with; `none` for a checkpoint that is already in 4 bits. */
+  /** The quantization at opening; `none` for a checkpoint that is already in 4 bits. */
   quantize: Quantize;
+  /** What the checkpoint holds them as. */
+  storedForm: BaseForm;
   vocabSize: number;
   maxPositions: number;
   eosIds: number[];
@@ -118,29 +106,29 @@ export interface PolicyInfo {
   };
   /** Names in transformers' module tree, for adapters. */
   modules: {
-    /** The decoder, with a dot after it. */
+    /** Path of the decoder, with trailing dot. */
     text: string;
-    /** The connector's parts that may be trained. */
+    /** Trainable parts of the connector. */
     connector: string[];
-    /** Their tensors. */
+    /** Tensors of these parts. */
     connectorParts: string[];
   };
   numParameters: number;
-  /** How the file stores the weights. */
+  /** Data type of the stored weights. */
   storedDtype: string;
   threads: number;
-  /** Notes for the user: parts of the checkpoint or an adapter that were read differently than stored. */
+  /** Notes for the user: parts of the checkpoint or an adapter that were read differently from their stored form. */
   notes: string[];
 }
 
 /** A loaded model: generates and scores. */
 export interface PolicyEngine {
   readonly info: PolicyInfo;
-  /** Throws EngineError{"request"} for an image that the tower does not take. */
+  /** Throws EngineError{"request"} for an image that the tower refuses. */
   layout(shape: ImageShape): ImageLayout;
   generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generated[]>;
   score(request: ScoreRequest, signal?: AbortSignal): Promise<Scored[]>;
-  /** Absent in an engine that has no batches. */
+  /** Absent in an engine without batches. */
   readonly pacing?: Pacing;
 }
 

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// The headers of safetensors files, and whether their values are numbers. The engine checks everything else of them.
+// Reads headers of safetensors files, and searches values for NaN and infinity. The engine checks everything else.
+
 import { type FileHandle, open } from 'node:fs/promises';
+import { count } from '../records/count.ts';
 import { RunError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 
-// The limit of the format itself.
+// The format's limit.
 const MAX_HEADER_BYTES = 100_000_000;
 
-/** As written; nothing of it is checked. */
+/** As written, not checked. */
 export interface HeaderEntry {
   dtype: unknown;
   shape: unknown;
   offsets: unknown;
 }
 
-/** The tensors of an open safetensors file, and where their bytes begin. Throws RunError{"checkpoint"} for another kind of file. */
+/** The tensors of an open safetensors file, and the offset of their bytes. Throws RunError{"checkpoint"} for another kind of file. */
 export async function readHeader(
   handle: FileHandle,
   file: string,
@@ -23,7 +25,7 @@ export async function readHeader(
   const fail = (got: string): never => {
     throw new RunError('checkpoint', `${file}: expected a safetensors file, got ${got}`);
   };
-  if (size < 8) fail(`${size} bytes`);
+  if (size < 8) fail(count(size, 'byte'));
   const length = Number((await readAt(handle, 0, 8)).readBigUInt64LE());
   if (length > MAX_HEADER_BYTES || length > size - 8) fail(`a header length of ${length} in ${size} bytes`);
   let header: unknown;
@@ -46,7 +48,7 @@ export async function readHeader(
   return { dataBegin: 8 + length, tensors, metadata: isObject(metadata) ? metadata : {} };
 }
 
-/** What its writer says of a safetensors file. Throws RunError{"checkpoint"}. */
+/** The metadata of a safetensors file. Throws RunError{"checkpoint"}. */
 export async function readMetadata(file: string): Promise<Record<string, unknown>> {
   const handle = await open(file);
   try {
@@ -99,7 +101,7 @@ export async function findNonFinite(file: string): Promise<BadTensor[]> {
 
 type Counter = (buffer: ArrayBuffer, bytes: number, found: BadTensor) => void;
 
-// An exponent of all ones is infinity where the fraction is zero, else NaN.
+// An exponent of all ones means infinity if the fraction is zero, else NaN.
 function counter(Words: typeof Uint16Array | typeof Uint32Array, exponent: number, fraction: number): Counter {
   return (buffer, bytes, found) => {
     const words = new Words(buffer, 0, Math.floor(bytes / Words.BYTES_PER_ELEMENT));

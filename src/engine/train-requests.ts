@@ -3,17 +3,17 @@
 import type { LoraPattern } from './lora-shapes.ts';
 import type { ImageInput } from './requests.ts';
 
-/** A segment of a row's prefix tree, as native/model/tree.h has it. */
+/** A segment of a row's prefix tree, as in native/model/tree.h. */
 export interface TrainSegment {
   /** Index of the parent in the same list, -1 for a root. */
   parent: number;
-  /** Ids, the image token once per image row. */
+  /** Ids, with the image token once per image position. */
   ids: Int32Array;
-  /** Which of the row's images stand here, in order. */
+  /** Indices of the row's images in this segment, in order. */
   images: Int32Array;
-  /** 0 the chosen (or only) answer, 1..K the rejected, K+1.. the chosen behind damaged images; -1 for a prompt. */
+  /** 0: the chosen (or only) response; 1..K: the rejected; K+1..: the chosen after rejected images; -1: a prompt. */
   branch: number;
-  /** Which ids are targets, 1 or 0; absent: all of a branch. */
+  /** 1 for target ids, else 0; absent: all ids of a branch. */
   scored?: Uint8Array;
 }
 
@@ -24,13 +24,13 @@ export interface TrainRow {
   images: ImageInput[];
   numRejected: number;
   numRejectedImages: number;
-  /** Whether the answer is desirable (KTO, BCO). */
+  /** Whether the response is desirable (KTO, BCO). */
   label: boolean;
-  /** How much it counts in the means of the losses; absent: 1. */
+  /** Weight in the means of the losses; absent: 1. */
   weight?: number;
-  /** Instead of the settings' beta. */
+  /** Replaces the settings' beta. */
   beta?: number;
-  /** Reference sums, one a branch; absent for losses without a reference. */
+  /** Reference sums, one per branch; absent for reference-free losses. */
   ref?: number[];
 }
 
@@ -48,9 +48,9 @@ export interface StepResult {
   /** Before clipping. */
   gradNorm: number;
   learningRate: number;
-  /** Decoder rows that the step computed, image rows included. */
+  /** Decoder tokens of the step, image tokens included. */
   numTokens: number;
-  /** Of all rewards so far, this step's included; where the loss reads it (BCO). */
+  /** Mean of all rewards so far, this step included, if the loss reads it (BCO). */
   rewardMean?: number;
   rows: RowSums[];
 }
@@ -61,22 +61,22 @@ export interface LossNeeds {
   rejected: boolean;
   rejectedImages: boolean;
   label: boolean;
-  /** A loss of the sum learns a response whatever its label is. */
+  /** Whether a loss of the sum learns a response regardless of its label. */
   ignoresLabel: boolean;
-  /** Instead of either: a row is a pair when it has a rejected answer, else it has a label (BCO). */
+  /** Either: a row is a pair if it has a rejected response, else it has a label (BCO). */
   rejectedOrLabel: boolean;
-  /** An estimate from the rows of the step (KTO). */
+  /** Whether it needs an estimate from the rows of the step (KTO). */
   referencePoint: boolean;
-  /** Names of the hyperparameters that it reads. */
+  /** Names of its hyperparameters. */
   hyperparameters: string[];
 }
 
-/** What decides the memory of a row. */
+/** The sizes that decide a row's memory. */
 export interface RowSize {
-  /** Of the decoder: tokens and image rows. */
+  /** Decoder tokens, image tokens included. */
   rows: number;
   targets: number;
-  /** Of distinct images: rows among the tokens, rows of what the frozen tower makes of them, bytes of their crops. */
+  /** Of distinct images: image tokens, tokens of the frozen tower's output, bytes of the crops. */
   imageRows: number;
   features: number;
   pixelBytes: number;
@@ -87,9 +87,9 @@ export interface MemoryPlan {
   /** 0 keeps every activation, 3 recomputes whole layers. */
   level: number;
   activationBytes: number;
-  /** Decoder rows of the micro-batch that needs the most. */
+  /** Decoder tokens of the largest micro-batch. */
   largestBatch: number;
-  /** Bytes that activations may take: negative if everything else already exceeds the memory, Infinity without a limit. */
+  /** Maximum bytes of activations: negative if everything else already exceeds the memory, Infinity without a limit. */
   budget: number;
 }
 
@@ -102,7 +102,7 @@ export interface TrainerSettings {
   loraR: number;
   loraAlpha: number;
   rslora: boolean;
-  /** Names of linears, or one "/REGEX/" of whole module paths. */
+  /** Names of linears, or one "/REGEX/" of full module paths. */
   loraTargets: string[];
   loraPatterns?: LoraPattern[] | undefined;
   loraDropout: number;
@@ -115,23 +115,23 @@ export interface TrainerSettings {
   [hyperparameter: string]: unknown;
 }
 
-/** A model being trained, by this process or by several: then every rank calls everything but score, meanLoss and peakBytes, in the same order. */
+/** A model in training, by one process or several. With several, every rank makes the same calls in the same order, except score, meanLoss and peakBytes. */
 export interface TrainerEngine {
-  /** 0 alone reads and writes files. */
+  /** Only rank 0 reads and writes files. */
   readonly rank: number;
   readonly numRanks: number;
   /** The largest value of all ranks. */
   agree(value: number): Promise<number>;
   /** Every rank's text, by rank. */
   exchange(text: string): Promise<string[]>;
-  /** The orderly end of what ranks do together. */
+  /** Ends the collective work of ranks. */
   leave(): Promise<void>;
   readonly numTrained: number;
-  /** Chooses the recompute level for the rows of each step and takes the memory. Throws EngineError{"memory"} where a given limit is too small. */
+  /** Chooses the recompute level for the rows of each step and takes the memory. Throws EngineError{"memory"} if a given limit is too small. */
   plan(steps: readonly (readonly RowSize[])[]): Promise<MemoryPlan>;
-  /** What plan() came to, for people. */
+  /** The result of plan(), as text. */
   memoryPlan(): string;
-  /** Steps done so far, also by the run that was resumed. */
+  /** Steps so far, earlier starts of a resumed run included. */
   readonly stepsDone: number;
   /**
    * One optimizer step over the rows of all ranks, of which these are this one's; `rows` of the result are theirs. Aborting on any rank leaves the

@@ -4,10 +4,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonObject } from '../text/json-file.ts';
 import { newAdapterConfig, savedModules } from './adapter-config.ts';
-import { loadBinding, type NativeTrainer, type NativeVolume } from './binding.ts';
-import { EngineError, fromEngine } from './engine-error.ts';
+import { loadBinding } from './binding.ts';
+import { EngineError, engineError, fromEngine } from './engine-error.ts';
 import { type LoraShapes, loraShapes, targetRegex } from './lora-shapes.ts';
 import { mergeInto } from './merge.ts';
+import type { NativeTrainer, NativeVolume } from './native.ts';
 import type { Policy } from './policy.ts';
 import type {
   LossNeeds,
@@ -25,9 +26,9 @@ const ADAPTER_FILE = 'adapter_model.safetensors';
 const ADAPTER_CONFIG = 'adapter_config.json';
 const STATE_FILE = 'optimizer.safetensors';
 /** Memory allocated at the first step: image workers, work space of libraries, heap growth. */
-const LATER_BYTES = 64 * 2 ** 20;
+export const LATER_BYTES = 64 * 2 ** 20;
 /** Share of the free memory that a run without a limit may take. */
-const MEMORY_SHARE = 0.7;
+export const MEMORY_SHARE = 0.7;
 
 /** Inputs of a loss. Throws EngineError{"config"} naming an unknown loss. */
 export function lossNeeds(loss: string): Promise<LossNeeds> {
@@ -36,22 +37,22 @@ export function lossNeeds(loss: string): Promise<LossNeeds> {
 
 export interface TrainerOptions {
   settings: TrainerSettings;
-  /** PEFT directory that the trained adapter starts from. */
+  /** PEFT directory of the initial adapter. */
   initAdapter?: string;
-  /** What adapter_config.json names as the base model. */
+  /** The base model in adapter_config.json. */
   baseModel: string;
-  /** Processes that train together, those of them on this machine, and whether they share the optimizer's state (-1: when it must be). */
+  /** Number of ranks, number of ranks on this machine, and whether they shard the optimizer's state (-1: if necessary). */
   ranks?: { size: number; localSize: number; zero: number };
-  /** Maximum bytes of the process; undefined: what the machine or its control group has free. CPU only. */
+  /** Maximum bytes of the process; undefined: the free memory of the machine or its control group. CPU only. */
   memoryLimit?: number;
 }
 
-/** Ends all ranks of a run that fails here. */
+/** Ends all ranks after a failure of this one. */
 export function abortRanks(exitCode: number): void {
   loadBinding('auto').binding.abortRanks(exitCode);
 }
 
-/** Puts a trainer on a policy; the policy's weights are then the trained ones. */
+/** Creates a trainer for a policy, and trains the policy's weights. */
 export async function createTrainer(policy: Policy, options: TrainerOptions): Promise<Trainer> {
   const { binding } = loadBinding(policy.info.device);
   const { size, localSize, zero } = options.ranks ?? { size: 1, localSize: 1, zero: 0 };
@@ -88,11 +89,11 @@ export async function readAdapterShape(
   const { r = 8, lora_alpha: alpha = 8 } = config;
   if (typeof r !== 'number' || typeof alpha !== 'number')
     throw new EngineError('checkpoint', `${path}: expected numbers r and lora_alpha, got ${r} and ${alpha}`);
-  // What is trained is what the adapter holds.
+  // The adapter's tensors decide what is trained.
   return { loraR: r, loraAlpha: alpha, rslora: config.use_rslora === true, loraTargets: [] };
 }
 
-/** Of one process of `localSize` on this machine. */
+/** The share of one of `localSize` processes on this machine. */
 function spareMemory(localSize: number): number {
   return (process.availableMemory() * MEMORY_SHARE) / localSize;
 }
@@ -141,7 +142,7 @@ export class Trainer implements TrainerEngine {
     this.numRanks = numRanks;
   }
 
-  /** Whether the optimizer's state is split over the ranks, and what they have sent each other so far. */
+  /** Whether the optimizer's state is sharded over the ranks, and their traffic so far. */
   communication(): NativeVolume & { zero: boolean } {
     const { zero, volume } = this.#native.info();
     return { zero, ...volume };
@@ -184,7 +185,7 @@ export class Trainer implements TrainerEngine {
     return plan;
   }
 
-  // The memory left for the engine's plan.
+  // Memory left for the engine's plan.
   #freeBytes(): number {
     if (this.#policy.info.device !== 'cpu') return Number.POSITIVE_INFINITY;
     const { memoryLimit, ranks } = this.#options;
@@ -197,9 +198,11 @@ export class Trainer implements TrainerEngine {
     const cancel = () => this.#native.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
     try {
-      const result = await fromEngine(() => this.#native.step(rows));
+      const result = await this.#native.step(rows);
       this.stepsDone += 1;
       return result;
+    } catch (cause) {
+      throw engineError(cause);
     } finally {
       signal?.removeEventListener('abort', cancel);
     }
@@ -222,12 +225,12 @@ export class Trainer implements TrainerEngine {
 
   async save(dir: string, { state }: { state: boolean }): Promise<void> {
     if (this.rank !== 0) {
-      // The state is collected from all ranks.
+      // The state is gathered from all ranks.
       if (state) await fromEngine(() => this.#native.saveState(join(dir, STATE_FILE)));
       return;
     }
     if (this.#options.settings.trainLanguageModel) {
-      // The state holds the weights too; the whole checkpoint is written once, at the end.
+      // The state includes the weights; the complete checkpoint is written once, at the end.
       if (!state)
         await mergeInto(this.#policy, this.#options.baseModel, {
           dir,

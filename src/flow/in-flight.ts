@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many rows at a time through an engine that batches them itself: results in input order, bounded memory.
+// Passes many rows concurrently to an engine that batches them: results in input order, bounded memory.
 import { setMaxListeners } from 'node:events';
 import type { PolicyEngine } from '../engine/requests.ts';
 import { placed } from '../records/error.ts';
@@ -8,29 +8,29 @@ import { mapOrdered } from './ordered.ts';
 import { type WindowRow, windowFor } from './same-batches.ts';
 import { type Row, type RowResult, rowError, type Stage } from './stage.ts';
 
-/** Rows in the engine at a time: enough for its batches, few enough for memory. */
+/** Maximum rows in the engine: enough for its batches, few enough for memory. */
 const ROWS_IN_ENGINE = 64;
 
-/** Rows after those whose images are made ready while the engine computes. */
+/** Further rows whose images are prepared while the engine computes. */
 const ROWS_AHEAD = 16;
 
-/** How long rows that are under way at a stop may still come in. */
+/** After a stop signal, rows in flight may still finish within this time. */
 const GRACE_MS = 5000;
 
-/** Failures that would hit every further row: the run stops. */
+/** Failures that every further row would meet: the run stops. */
 const FATAL: ReadonlySet<string> = new Set(['device', 'closed']);
 
 /**
- * A record's work in two parts: it loads what it needs, then the function that it returns makes the requests, in the same order every time, and
- * waits for nothing else. Records returned at once need none. `signal` aborts it when the result is no longer needed.
+ * A record's work in two parts: it loads its inputs, then the returned function makes the requests, in deterministic order, and
+ * waits for nothing else. Returned records need no requests. `signal` aborts the work if the result is no longer needed.
  */
 type RowWork = (row: Row, signal: AbortSignal) => Promise<VprefRecord[] | (() => Promise<VprefRecord[]>)>;
 
 interface InFlightOptions {
   engine: Pick<PolicyEngine, 'info' | 'pacing'>;
-  /** The user asks to stop: finished results are still yielded. */
+  /** Aborts on the user's stop; finished results are still yielded. */
   stop?: AbortSignal;
-  /** How long the engine waits for rows that the input has not given yet. */
+  /** How long the engine waits for input that has not arrived. */
   inputPatienceMs?: number;
 }
 
@@ -38,13 +38,14 @@ export function mapRowsInFlight(work: RowWork, { engine, stop, inputPatienceMs =
   return (rows) => {
     const window = windowFor(engine, { rowsInEngine: ROWS_IN_ENGINE, patienceMs: inputPatienceMs });
     const cancel = new AbortController();
-    // Every row in flight listens: Node would take more than ten for a leak.
+    // Every row in flight listens, and Node warns of a leak above ten listeners.
     setMaxListeners(0, cancel.signal);
-    return mapOrdered(window ? untilOver(rows, () => window.inputOver()) : rows, {
+    return mapOrdered(rows, {
       window: ROWS_IN_ENGINE + (window ? ROWS_AHEAD : 0),
       graceMs: GRACE_MS,
       signal: stop,
       start: (row) => settleRow(row, work, cancel.signal, window?.enter()),
+      inputOver: () => window?.inputOver(),
       stop: () => window?.inputOver(),
       abort: () => {
         cancel.abort();
@@ -52,14 +53,6 @@ export function mapRowsInFlight(work: RowWork, { engine, stop, inputPatienceMs =
       },
     });
   };
-}
-
-async function* untilOver(rows: AsyncIterable<Row>, over: () => void): AsyncGenerator<Row> {
-  try {
-    yield* rows;
-  } finally {
-    over();
-  }
 }
 
 async function settleRow(row: Row, work: RowWork, signal: AbortSignal, place?: WindowRow): Promise<RowResult> {

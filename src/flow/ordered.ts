@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows worked on side by side, results in input order, each handed on as soon as all before it are done.
+// Processes rows concurrently and yields results in input order, each as soon as all earlier ones are done.
 import type { Row, RowResult } from './stage.ts';
 
 export interface OrderedWork {
-  /** Unfinished rows at a time. */
+  /** Maximum unfinished rows. */
   window: number;
-  /** Finished rows that may wait for an earlier one; without it, none beyond the window. */
+  /** Maximum finished rows that wait for an earlier one; default: none beyond the window. */
   held?: HeldRows | undefined;
-  /** Works on one row. A rejection stops the run. */
+  /** Processes one row. A rejection stops the run. */
   start(row: Row): Promise<RowResult>;
-  /** The run has to stop: let nothing new begin. */
+  /** The input has ended. */
+  inputOver?(): void;
+  /** The run must stop: start nothing new. */
   stop(): void;
   /** The run ended, complete or not: abort running work. */
   abort(): void;
-  /** How long, after a stop, results may still come in. */
+  /** How long results may still arrive after a stop. */
   graceMs: number;
-  /** The user asks to stop: as a failure, with the signal's reason as cause. */
+  /** Aborts on the user's stop: treated as a failure, with the signal's reason as cause. */
   signal?: AbortSignal | undefined;
 }
 
-/** How many rows may stand between the first unfinished one and the last, and how much of them may be finished. */
+/** The maximum distance from the first unfinished row to the last, and the maximum size of finished results in it. */
 export interface HeldRows {
   rows: number;
   bytes: number;
@@ -31,11 +33,11 @@ interface OrderedRow {
   isUnfinished?: boolean;
 }
 
-/** Yields the results. After a failure: those that are finished without a gap, then it throws the first cause. */
+/** Yields the results. After a failure, yields the finished ones up to the first gap, then throws the first cause. */
 export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): AsyncGenerator<RowResult> {
   const slots: OrderedRow[] = [];
   const latch = new Latch();
-  const input = readAhead(rows, latch);
+  const input = readAhead(rows, latch, () => work.inputOver?.());
   let failure: { cause: unknown } | undefined;
   let running = 0;
   let heldBytes = 0;
@@ -91,7 +93,7 @@ export async function* mapOrdered(rows: AsyncIterable<Row>, work: OrderedWork): 
   }
 }
 
-/** Approximate size of a value: the texts in it. */
+/** Approximate size of a value: that of its texts. */
 function roughBytes(value: unknown): number {
   if (typeof value === 'string') return 2 * value.length;
   if (typeof value !== 'object' || value === null) return 8;
@@ -100,7 +102,7 @@ function roughBytes(value: unknown): number {
   return bytes;
 }
 
-/** The results at the front of the line, waiting for late ones until the time is over or one will not come. */
+/** The results at the front. Waits for late ones until the time limit, or until one fails. */
 async function* finishedHead(slots: OrderedRow[], latch: Latch, graceMs: number): AsyncGenerator<RowResult> {
   let isLate = false;
   const timer = setTimeout(() => {
@@ -118,7 +120,7 @@ async function* finishedHead(slots: OrderedRow[], latch: Latch, graceMs: number)
   }
 }
 
-/** Wakes the one who waits. Unlike Promise.race over long-lived promises it leaves nothing behind. */
+/** A latch for one waiter. Unlike Promise.race, it adds no reactions to long-lived promises. */
 class Latch {
   #wake: (() => void) | undefined;
   #hasRung = false;
@@ -140,7 +142,7 @@ class Latch {
 }
 
 /** Reads at most one row ahead. */
-function readAhead(rows: AsyncIterable<Row>, latch: Latch) {
+function readAhead(rows: AsyncIterable<Row>, latch: Latch, over: () => void) {
   const iterator = rows[Symbol.asyncIterator]();
   let ready: Row | undefined;
   let isOver = false;
@@ -150,8 +152,10 @@ function readAhead(rows: AsyncIterable<Row>, latch: Latch) {
     isAsking = true;
     iterator.next().then(
       (step) => {
-        if (step.done) isOver = true;
-        else ready = step.value;
+        if (step.done) {
+          isOver = true;
+          over();
+        } else ready = step.value;
         isAsking = false;
         latch.ring();
       },
@@ -163,7 +167,7 @@ function readAhead(rows: AsyncIterable<Row>, latch: Latch) {
     );
   };
   return {
-    /** The next row if it has arrived; asks for it otherwise. */
+    /** The next row if it has arrived; otherwise requests it. */
     take(): Row | undefined {
       const row = ready;
       ready = undefined;

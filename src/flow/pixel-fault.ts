@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A bad image or recorded operation is an error of the record that names it.
+// Turns a bad image or recorded operation into an error of its record.
 
 import { PixelError } from '../pixels/pixel-error.ts';
 import { RecordError } from '../records/error.ts';
 import { sourceName } from '../records/image-source.ts';
 import type { Row } from './stage.ts';
 
-/** The record's error for a PixelError (of the image at `index`, if known); anything else, such as a full disk, as it is. */
+/** The record's error for a PixelError (of the image at `index`, if known); returns other errors, such as a full disk, unchanged. */
 export function pixelFault(row: Row, error: unknown, index?: number): unknown {
   if (!(error instanceof PixelError)) return error;
   const { code, subject, expected, got } = error;

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// The same input gives the same bytes. On the CPU what a row gets does not depend on the rows beside it (native/backend/cpu/row_products.cc,
-// attention_plan.h), so that the engine may compute what it has. On the GPU it does: there the batches must be the same, and the engine computes only
-// when every row that it could compute has asked for what it wants. Which requests share a batch then depends on the rows alone, not on which image
+// The same input gives the same bytes. On the CPU a row's result does not depend on the other rows of its batch (native/backend/cpu/row_products.cc,
+// attention_plan.h), so the engine computes available requests at once. On the GPU it depends on them, so batches must be reproducible: the engine computes
+// only after every row of the window has made its requests. Then the rows alone decide which requests share a batch, not which image
 // was decoded first.
 import type { Pacing, PolicyEngine } from '../engine/requests.ts';
 
 export interface WindowOptions {
-  /** Rows that the engine may have requests of: so many from the first unfinished one. */
+  /** Size of the window: rows, from the first unfinished one, that may make requests. */
   rowsInEngine: number;
   /**
-   * How long to wait for a row that the input has not given yet. For a live pipe, whose writer may itself wait for an answer, it must be
-   * finite: its batches then depend on the writer's timing.
+   * How long to wait for input that has not arrived. For a live pipe it must be finite, because the writer may wait for a result;
+   * batches then depend on the writer's timing.
    */
   patienceMs: number;
 }
 
-/** A row's place in the window. */
+/** A row in the window. */
 export interface WindowRow {
-  /** Everything is loaded: settles when the row may make its requests. From then on it waits for nothing but these. */
+  /** Call after loading. Settles when the row may make its requests; from then on the row may wait only for these. */
   turn(): Promise<void>;
-  /** It is done, or failed. */
+  /** The row is done, or failed. */
   leave(): void;
 }
 
-/** The window of a run over this engine; undefined where the bytes need none. */
+/** The window of a run over this engine; undefined if results do not depend on batches. */
 export function windowFor({ info, pacing }: Pick<PolicyEngine, 'info' | 'pacing'>, options: WindowOptions) {
   return info.device === 'cpu' || pacing === undefined ? undefined : new RowWindow(pacing, options);
 }
@@ -37,7 +37,7 @@ interface WindowSlot {
 export class RowWindow {
   readonly #pacing: Pacing;
   readonly #options: WindowOptions;
-  /** From the first that is not done. */
+  /** Rows from the first unfinished one. */
   readonly #slots: WindowSlot[] = [];
   #isInputOver = false;
   #isMoving = false;
@@ -77,13 +77,13 @@ export class RowWindow {
     };
   }
 
-  /** No further row will come. */
+  /** The input has ended. */
   inputOver(): void {
     this.#isInputOver = true;
     this.#touch();
   }
 
-  /** Results are no longer needed: releases all waiting requests, to be refused or computed. */
+  /** Results are no longer needed: releases all waiting requests. */
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
@@ -92,7 +92,7 @@ export class RowWindow {
     for (const slot of this.#slots) if (slot.state === 'ready') slot.admit();
   }
 
-  // What follows a settled promise runs before the check does.
+  // Reactions of settled promises run before this check.
   #touch(): void {
     if (this.#isChecking || this.#isEnded) return;
     this.#isChecking = true;

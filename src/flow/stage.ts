@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stage: an async generator from rows to results. It knows no flags, no streams, no process.
+// A stage: an async generator from rows to results. It uses no flags, streams or process state.
 import { BAD_RECORD, RecordError } from '../records/error.ts';
 import type { InputText } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
 
-/** A record with the place it came from. */
+/** A record with its place in the input. */
 export interface Row {
   record: VprefRecord;
   /** File name, or "stdin". */
   source: string;
   /** 1-based line. */
   line: number;
-  /** The text it was read from, in which its unchanged fields are written again. */
+  /** The line's text; unchanged fields are written as in it. */
   input?: InputText;
 }
 
-/** What became of one input row. Exactly one result per row, in input order. */
+/** The result of one input row. Exactly one per row, in input order. */
 export interface RowResult {
   row: Row;
   /** Output records, 0..n; when n > 1 their ids are `id#k` and their group the input's id. */
   records: VprefRecord[];
-  /** Why no record came out, in a few words for the summary ("equal answers"); not a failure. */
+  /** The reason if no record came out, in a few words for the summary ("equal answers"); not a failure. */
   dropped?: string;
   /**
-   * The row failed: --on-error decides whether the run stops, the row is skipped, or kept with `error`: as records[0]
-   * where there is one, else as it came. `partial`: part of the work is whole, so a kept record has no `error`.
+   * The row failed. --on-error decides whether the run stops, or the row is skipped, or kept with `error`: as records[0]
+   * if there is one, else unchanged. `partial`: part of the work succeeded, so a kept record has no `error`.
    */
   error?: { code: string; message: string; cause?: unknown; partial?: boolean };
 }
 
-/** A stage. Throw only for what must stop the run; a failed row is a result with `error`. */
+/** A stage. Throws only for failures that must stop the run; a failed row is a result with `error`. */
 export type Stage = (rows: AsyncIterable<Row>) => AsyncIterable<RowResult>;
 
 /** Stage from a function of one record. A RecordError or RunError it throws becomes the row's `error`. */

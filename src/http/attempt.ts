@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one call to a text-generating server came to, whatever the server's own words for it were.
+// The result of one call to a text-generating server, independent of the server's API.
 import type { Outcome } from '../records/record.ts';
 
 /** Tokens as the server counted them. */
 export interface Usage {
   input_tokens: number;
   output_tokens: number;
-  /** Hidden reasoning tokens; already part of output_tokens. */
+  /** Hidden reasoning tokens, included in output_tokens. */
   reasoning_tokens?: number;
-  /** Input tokens served from the provider's own prompt cache; already part of input_tokens. */
+  /** Input tokens from the provider's prompt cache, included in input_tokens. */
   cached_tokens?: number;
 }
 
 /** One finished attempt. Never thrown: a failure is a state. */
 export interface Attempt {
   outcome: Outcome;
-  /** The answer's text; empty unless the server gave one. */
+  /** The reply's text; empty if there is none. */
   text: string;
-  /** Why the outcome is not ok, in the server's words where it has some. */
+  /** The reason if the outcome is not ok, in the server's words if available. */
   message?: string;
-  /** Another attempt may end differently. */
+  /** Whether another attempt may succeed. */
   retry?: boolean;
-  /** How long the server asked to wait, ms. */
+  /** Delay that the server requested, ms. */
   delayMs?: number;
-  /** The server is overloaded or limits us: call less often. */
+  /** The server is overloaded or limits the rate: send fewer calls. */
   throttle?: boolean;
-  /** No later call can succeed either (key, quota, model name): stop the run. */
+  /** No later call can succeed (key, quota, model name): stop the run. */
   fatal?: boolean;
-  /** Retry at once, in another form; the attempt does not count. */
+  /** Retry at once in another form; the attempt is not counted. */
   again?: boolean;
-  /** No whole answer came though the request was sent: the server may have done, and billed, the work. */
+  /** The request was sent and no complete reply arrived: the server may have done and billed the work. */
   brokeOff?: boolean;
   finishReason?: string;
-  /** Model as answered by the server. */
+  /** Model name in the server's reply. */
   model?: string;
   requestId?: string;
   usage?: Usage;
@@ -43,12 +43,12 @@ export function failed(outcome: Exclude<Outcome, 'ok'>, message: string, more: P
   return { outcome, text: '', message, ...more };
 }
 
-/** Statuses that every API uses for "try again". 429 is not here: it has a state of its own. */
+/** Statuses that mean "try again" in every API. 429 is excluded, because it has a separate state. */
 export function isTransientStatus(status: number): boolean {
   return status === 408 || status === 409 || status >= 500;
 }
 
-/** Tokens as a server counts them; undefined unless all that costs is a count, and something was counted. */
+/** Tokens as a server counts them; undefined unless all billed numbers are counts, and one is above 0. */
 export function readUsage(
   counts: Record<'input' | 'output', unknown> & Partial<Record<'reasoning' | 'cached', unknown>>,
 ) {
@@ -64,25 +64,25 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-/** The attempt with its text cut where a stop text begins, for models that do not get it. */
+/** The attempt with its text cut at the first stop text, for models that do not accept stop texts. */
 export function cutAtStop<A extends { text: string }>(attempt: A, stop: readonly string[] = []): A {
   const ends = stop.map((mark) => attempt.text.indexOf(mark)).filter((end) => end >= 0);
   return ends.length === 0 ? attempt : { ...attempt, text: attempt.text.slice(0, Math.min(...ends)) };
 }
 
-/** Characters of a server's complaint that are kept. */
+/** Maximum characters of a server's message. */
 export const MAX_MESSAGE = 500;
 
 /**
- * The attempt with these secrets out of everything that is shown or kept (servers like to repeat a key), and then its
- * message cut: a cut before would leave half a key.
+ * The attempt without these secrets (some servers repeat the key), and with its message cut.
+ * Secrets are removed first, because a cut could leave half a key.
  */
 export function withoutSecrets<A extends Attempt>(attempt: A, secrets: readonly (string | undefined)[]): A {
   const clean = hideIn(attempt, secretForms(secrets)) as A;
   return clean.message === undefined ? clean : { ...clean, message: clean.message.slice(0, MAX_MESSAGE) };
 }
 
-/** A server's whole text without these secrets. */
+/** A server's full text without these secrets. */
 export function hideSecrets(text: string, secrets: readonly (string | undefined)[]): string {
   return hideIn(text, secretForms(secrets)) as string;
 }
@@ -94,7 +94,7 @@ function hideIn(value: unknown, forms: readonly string[]): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, hideIn(item, forms)]));
 }
 
-/** Spellings of a secret: plain, in JSON, in a URL and in a log; longest first. Very short ones are skipped: they are words. */
+/** Spellings of a secret: plain, in JSON, in a URL and in a log; longest first. Very short ones are skipped, because they may be ordinary words. */
 function secretForms(secrets: readonly (string | undefined)[]): string[] {
   const long = secrets.filter((secret) => secret !== undefined && secret.length >= 8) as string[];
   const forms = long.flatMap((secret) => {

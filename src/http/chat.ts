@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The OpenAI chat-completions API, as OpenAI, vLLM, llama.cpp and others speak it: request bodies and what their
-// answers mean.
+// The OpenAI chat-completions API, as used by OpenAI, vLLM, llama.cpp and others: request bodies and the parsing of
+// replies.
 import { isObject } from '../records/field.ts';
 import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from './attempt.ts';
 import type { HttpReply } from './client.ts';
@@ -27,17 +27,17 @@ export interface ChatMessage {
 export interface ChatParameters {
   model: string;
   maxTokens?: number | undefined;
-  /** `max_tokens` is what local servers know; OpenAI's own reasoning models take only `max_completion_tokens`. */
+  /** Local servers accept `max_tokens`; OpenAI's reasoning models accept only `max_completion_tokens`. */
   maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   temperature?: number | undefined;
   topP?: number | undefined;
-  /** vLLM and llama.cpp take it, OpenAI does not. */
+  /** Accepted by vLLM and llama.cpp, not by OpenAI. */
   topK?: number | undefined;
   stop?: readonly string[] | undefined;
   seed?: number | undefined;
   n?: number | undefined;
   logprobs?: boolean | undefined;
-  /** A JSON Schema the answer must follow (strict mode). */
+  /** A JSON Schema for the reply (strict mode). */
   schema?: { name: string; schema: unknown } | undefined;
 }
 
@@ -62,7 +62,7 @@ export function chatBody(messages: ChatMessage[], parameters: ChatParameters): R
   });
 }
 
-/** A message as it is sent. */
+/** A message in the API's form. */
 export function chatMessageJson({ role, content }: ChatMessage): { role: string; content: unknown } {
   return { role, content: chatContent(content) };
 }
@@ -84,17 +84,17 @@ function dropUndefined(fields: Record<string, unknown>): Record<string, unknown>
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-/** One of a reply's answers. */
+/** One choice of a reply. */
 export interface ChatChoice {
   text: string;
   refusal?: string;
   finishReason: string;
-  /** There is no text at all: null, or reasoning or tool calls in its place. */
+  /** Whether there is no text: null, or reasoning or tool calls instead. */
   isMissing?: boolean;
-  /** Sum of the log-probabilities that the server gave, nats; servers leave the end token out. */
+  /** Sum of the server's log-probabilities, nats; servers omit the end token. */
   logps?: number;
   numTokens?: number;
-  /** The log-probability of each token, where all have one, and their texts. */
+  /** The log-probability of each token, if all have one, and their texts. */
   perTokenLogps?: number[];
   tokens?: string[];
 }
@@ -116,10 +116,10 @@ export function readChatReply(reply: HttpReply): ChatReply {
     const status = typeof code === 'number' ? code : 500;
     return { ...chatFailure({ ...reply, status }, json), ...id, choices: [] };
   }
-  return { ...chatAnswer(json), ...id };
+  return { ...chatReply(json), ...id };
 }
 
-function chatAnswer(json: JsonFields): ChatReply {
+function chatReply(json: JsonFields): ChatReply {
   const choices = (Array.isArray(json.choices) ? json.choices : []).map(readChoice);
   const about: Partial<Attempt> = {};
   if (typeof json.model === 'string') about.model = json.model;
@@ -127,16 +127,16 @@ function chatAnswer(json: JsonFields): ChatReply {
   const usage = chatUsage(json);
   if (usage) about.usage = usage;
   const first = choices[0];
-  if (first === undefined) return { ...failed('empty', 'no choices in the answer', about), choices };
+  if (first === undefined) return { ...failed('empty', 'no choices in the reply', about), choices };
   about.finishReason = first.finishReason;
   return { ...choiceAttempt(first, about), choices };
 }
 
-/** Words for an end by itself, and for one at the token limit. */
+/** Values for a normal end, and for an end at the token limit. */
 const ENDS = new Set(['stop', 'eos', 'eos_token', 'end_turn', 'stop_sequence', 'COMPLETE']);
 const LIMITS = new Set(['length', 'max_tokens']);
 
-/** How an answer ended; `other` is what no API that we know documents as an end. */
+/** How a choice ended; `other`: a value that no known API documents. */
 export function endOf({ finishReason }: ChatChoice): 'stop' | 'length' | 'filtered' | 'none' | 'broken' | 'other' {
   if (ENDS.has(finishReason)) return 'stop';
   if (LIMITS.has(finishReason)) return 'length';
@@ -145,7 +145,7 @@ export function endOf({ finishReason }: ChatChoice): 'stop' | 'length' | 'filter
   return finishReason === 'none' ? 'none' : 'other';
 }
 
-/** The state of one answer by its finish reason. */
+/** The outcome of one choice by its finish reason. */
 export function choiceAttempt(choice: ChatChoice, about: Partial<Attempt> = {}): Attempt {
   const end = endOf(choice);
   const why = `finish_reason ${choice.finishReason}`;
@@ -163,7 +163,7 @@ function readChoice(choice: unknown): ChatChoice {
   const { content, refusal, tool_calls, reasoning_content, reasoning } = fieldsOf(message);
   const read: ChatChoice = { text: contentText(content), finishReason: String(finish_reason ?? 'none') };
   if (typeof refusal === 'string' && refusal !== '') read.refusal = refusal;
-  // An empty text is an answer only where the server gives one as such.
+  // An empty text is a reply only if the server sends one.
   const isText = typeof content === 'string' || Array.isArray(content);
   const isElsewhere = [tool_calls, reasoning_content, reasoning].some(isFilled);
   if (read.text === '' && (!isText || isElsewhere)) read.isMissing = true;
@@ -176,7 +176,7 @@ function isFilled(value: unknown): boolean {
   return (typeof value === 'string' || Array.isArray(value)) && value.length > 0;
 }
 
-/** The sum only where every token has its number: some servers write null for minus infinity. */
+/** The sum only if every token has a number: some servers write null for minus infinity. */
 function tokenSum(tokens: unknown[]): Pick<ChatChoice, 'logps' | 'numTokens' | 'perTokenLogps' | 'tokens'> {
   const logprobs = tokens.map((token) => fieldsOf(token).logprob);
   const numTokens = tokens.length;
@@ -186,7 +186,7 @@ function tokenSum(tokens: unknown[]): Pick<ChatChoice, 'logps' | 'numTokens' | '
   return { numTokens, logps, perTokenLogps: logprobs, tokens: tokens.map(tokenText) };
 }
 
-// `token` may show a part of a character as something else; its bytes are exact.
+// `token` may replace a partial character; its bytes are exact.
 function tokenText(token: unknown): string {
   const { token: text, bytes } = fieldsOf(token);
   const isBytes = Array.isArray(bytes) && bytes.length > 0;
@@ -237,7 +237,7 @@ export function chatFailure(reply: HttpReply, json: unknown): Attempt {
   return failed('invalid', why);
 }
 
-/** "status 400: the server's words", one line, whole: withoutSecrets cuts it when no secret is in it any more. */
+/** "status 400: the server's words", one full line: withoutSecrets cuts it after removing secrets. */
 export function failureMessage(status: number, message: unknown): string {
   const text = typeof message === 'string' ? message : JSON.stringify(message ?? '');
   return `status ${status}: ${text.replace(/\s+/g, ' ').trim()}`;
@@ -252,7 +252,7 @@ export function notJson(body: string): Attempt {
 
 export type JsonFields = Record<string, unknown>;
 
-/** The fields of a JSON object; none of anything else, as null in a place where an object is due. */
+/** The fields of a JSON object; no fields for any other value. */
 export function fieldsOf(value: unknown): JsonFields {
   return isObject(value) ? value : {};
 }

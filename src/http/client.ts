@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One HTTP client for every API: JSON over undici, proxies from the environment, a time limit that covers the whole
-// call, strict UTF-8, a bound on the answer's size. undici is loaded on first use, not at start-up.
+// call, strict UTF-8, a limit of the reply's size. undici is loaded on first use.
+
 import type { Dispatcher } from 'undici';
+import { count } from '../records/count.ts';
 import type { Headers } from './server-delay.ts';
 
 export interface HttpRequest {
@@ -22,7 +24,7 @@ export interface HttpReply {
 }
 
 export interface HttpClient {
-  /** Sends once. Throws TransportError for whatever kept a whole, readable answer from arriving. */
+  /** Sends once. Throws TransportError unless a complete, readable reply arrives. */
   send(request: HttpRequest): Promise<HttpReply>;
   close(): Promise<void>;
 }
@@ -34,11 +36,11 @@ export interface HttpClientOptions {
   connections?: number;
 }
 
-/** No whole answer arrived: refused, reset, timed out, not UTF-8, too large, or a certificate that does not hold. */
+/** No complete reply arrived: refused, reset, timed out, not UTF-8, too large, or an invalid certificate. */
 export class TransportError extends Error {
   override name = 'TransportError';
   readonly code: string;
-  /** A certificate or a URL does not get better by trying again. */
+  /** Retrying does not fix a certificate or a URL. */
   readonly permanent: boolean;
   constructor(code: string, message: string, permanent = false) {
     super(message);
@@ -49,12 +51,12 @@ export class TransportError extends Error {
 
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'exec']);
 
-/** Whether the request certainly did not reach the server. */
+/** Whether the request surely did not reach the server. */
 export function wasNeverSent({ code, permanent }: TransportError): boolean {
   return NEVER_SENT.has(code) || (permanent && code !== 'too-large');
 }
 
-/** No judgement is longer; 64 of them at once, with what reading them takes, stay below 512 MiB. */
+/** Longer than any judgement; 64 replies at once, parsing included, stay below 512 MiB. */
 export const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
 /** Opens a client. HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) are honoured; certificates are always checked. */
@@ -62,7 +64,7 @@ export async function openHttpClient(options: HttpClientOptions): Promise<HttpCl
   const { EnvHttpProxyAgent, request } = await import('undici');
   const agent = new EnvHttpProxyAgent({
     connections: options.connections ?? 256,
-    // The call's own timer is the limit; undici's would cut a slow but living judge.
+    // The call's timer is the limit; undici's would abort a slow judge.
     headersTimeout: 0,
     bodyTimeout: 0,
     connect: { timeout: Math.min(options.timeoutMs, 30_000), rejectUnauthorized: true },
@@ -82,7 +84,7 @@ async function sendOnce(agent: Dispatcher, request: UndiciRequest, limits: HttpC
   const timeoutMs = call.timeoutMs ?? limits.timeoutMs;
   const abort = new AbortController();
   const timer = setTimeout(
-    () => abort.abort(new TransportError('timeout', `no answer within ${timeoutMs} ms`)),
+    () => abort.abort(new TransportError('timeout', `no reply within ${timeoutMs} ms`)),
     timeoutMs,
   );
   const onOuterAbort = () => abort.abort(call.signal?.reason);
@@ -111,7 +113,7 @@ async function sendOnce(agent: Dispatcher, request: UndiciRequest, limits: HttpC
 }
 
 function tooLarge(limit: number): TransportError {
-  return new TransportError('too-large', `the answer is larger than ${limit} bytes`, true);
+  return new TransportError('too-large', `the reply is larger than ${limit} bytes`, true);
 }
 
 async function readText(body: AsyncIterable<Buffer>, limit: number): Promise<string> {
@@ -125,7 +127,7 @@ async function readText(body: AsyncIterable<Buffer>, limit: number): Promise<str
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
   } catch {
-    throw new TransportError('not-utf8', `the answer (${size} bytes) is not UTF-8`);
+    throw new TransportError('not-utf8', `the reply (${count(size, 'byte')}) is not UTF-8`);
   }
 }
 
@@ -133,7 +135,14 @@ const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ERR_TLS|EPROTO|ERR_
 
 function asTransportError(cause: unknown): TransportError {
   if (cause instanceof TransportError) return cause;
-  const { code = 'network', message = String(cause) } = (cause ?? {}) as { code?: unknown; message?: string };
-  const isPermanent = CERTIFICATE.test(String(code)) || code === 'UND_ERR_INVALID_ARG' || code === 'ERR_INVALID_URL';
-  return new TransportError(String(code), message === '' ? String(code) : message, isPermanent);
+  const { code: given = 'network', message = String(cause) } = (cause ?? {}) as { code?: unknown; message?: string };
+  const code = String(given);
+  const isPermanent = CERTIFICATE.test(code) || code === 'UND_ERR_INVALID_ARG' || code === 'ERR_INVALID_URL';
+  return new TransportError(code, `${message === '' ? code : message}${adviceFor(code)}`, isPermanent);
+}
+
+function adviceFor(code: string): string {
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return ': no network, another name of the host, or a proxy is needed (HTTPS_PROXY)';
+  return CERTIFICATE.test(code) ? ': NODE_EXTRA_CA_CERTS=FILE adds a certificate authority' : '';
 }

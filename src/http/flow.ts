@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast calls may start: requests and tokens per minute, concurrent calls, and less of each when a server asks for it.
+// Limits the rate of calls: requests and tokens per minute, and concurrent calls; reduced if a server asks for it.
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Time as the flow sees it: monotonic milliseconds. Tests pass their own. */
+/** The clock of the flow: monotonic milliseconds. Tests pass another one. */
 export interface Clock {
   now(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** The process's monotonic clock: setting the wall clock changes nothing. */
+/** The process's monotonic clock, independent of the wall clock. */
 export const monotonicClock: Clock = {
   now: () => performance.now(),
   sleep: (ms, signal) => delay(ms, undefined, signal ? { signal } : {}),
@@ -21,11 +21,11 @@ export interface FlowLimits {
   tokensPerMinute?: number | undefined;
 }
 
-/** A call that may run. Exactly one of done and throttled must be called, unless the flow is about to be stopped. */
+/** A call that may run. The holder must call exactly one of done and throttled, unless the flow is about to stop. */
 export interface Slot {
   /** The call is over. */
   done(actualTokens?: number): void;
-  /** The call is over and the server asked for less: no call starts for delayMs, and fewer run at a time. */
+  /** The call is over and the server asked for fewer calls: none starts for delayMs, and fewer run concurrently. */
   throttled(delayMs: number): void;
 }
 
@@ -35,14 +35,14 @@ interface Waiter {
   reject(reason: unknown): void;
 }
 
-/** Thrown to callers that wait when the flow is stopped. */
+/** Thrown to waiting callers when the flow stops. */
 export class FlowStopped extends Error {
   override name = 'FlowStopped';
 }
 
 /**
- * Admits calls in the order in which they asked. Requests and tokens are paced evenly (a call every 60/rpm seconds),
- * so no minute, wherever it begins, holds more than was allowed. After a throttle half as many run at a time; every full round of
+ * Admits calls in order of request. Requests and tokens are paced evenly (one call per 60/rpm seconds),
+ * so no minute exceeds the limit, wherever it begins. A throttle halves the concurrency; each full round of
  * successes adds one, up to the limit.
  */
 export class FlowControl {
@@ -64,12 +64,12 @@ export class FlowControl {
     this.#limit = limits.concurrency;
   }
 
-  /** How many calls may run at a time now. */
+  /** Current limit of concurrent calls. */
   get concurrency(): number {
     return this.#limit;
   }
 
-  /** Waits for a turn. `tokens` is the estimate that --tpm is kept by. */
+  /** Waits for admission. `tokens` is the estimate for --tpm. */
   acquire(tokens: number): Promise<Slot> {
     if (this.#stopped) return Promise.reject(this.#stopped);
     return new Promise((admit, reject) => {
@@ -134,7 +134,7 @@ export class FlowControl {
       },
       throttled: (delayMs) => {
         const now = this.#clock.now();
-        // One halving a pause: the calls that were under way with the first all hear the same.
+        // Halve once per pause, because all calls running at the time are throttled.
         if (now >= this.#pausedUntil) this.#limit = Math.max(1, Math.floor(this.#limit / 2));
         this.#successes = 0;
         this.#pausedUntil = Math.max(this.#pausedUntil, now + delayMs);
@@ -144,20 +144,20 @@ export class FlowControl {
   }
 }
 
-/** The two ways in which a run ends: no new calls, or none at all. */
+/** The two ways to end a run: start no new calls, or also abort running ones. */
 export interface RunSignals {
   stopped: AbortSignal;
   aborted: AbortSignal;
-  /** Nothing new begins; running work continues. */
+  /** Starts nothing new; running work continues. */
   stop(): void;
-  /** What is under way ends too. */
+  /** Aborts running work too. */
   abort(): void;
 }
 
 /** Signals of a run whose calls go through this flow. */
 export function runSignals(flow: FlowControl): RunSignals {
   const [stopping, aborting] = [new AbortController(), new AbortController()];
-  // Every call under way listens to both.
+  // Every running call listens to both.
   setMaxListeners(0, stopping.signal, aborting.signal);
   const stop = () => {
     stopping.abort();

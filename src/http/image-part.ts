@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An image as the APIs take it: the file's own bytes with their media type, never re-encoded unless they must be.
+// An image in the form of the APIs: the file's bytes with their media type, re-encoded only if necessary.
 import { createHash } from 'node:crypto';
 import { FieldError } from '../records/error.ts';
 import { imageHeader, mayBeTurned } from '../records/image-header.ts';
@@ -15,7 +15,7 @@ import {
 export interface ImagePart {
   mediaType: string;
   base64: string;
-  /** Of the bytes as read, hex. */
+  /** Hash of the bytes as read, hex. */
   sha256: string;
   /** Pixels; 0 if unknown from the header. */
   width: number;
@@ -25,17 +25,17 @@ export interface ImagePart {
 /** Image limits of an API. */
 export interface ImageLimits {
   mediaTypes: readonly string[];
-  /** Of one image. */
+  /** Maximum bytes of one image, before base64. */
   maxBytes: number;
-  /** Of all images of a request, before base64. */
+  /** Maximum bytes of all images of a request, before base64. */
   maxTotalBytes?: number;
-  /** Pixels of the longer side. */
+  /** Maximum pixels of the longer side. */
   maxSide?: number;
-  /** The same where a request holds more than so many images. */
+  /** The same for a request with more than so many images. */
   ofMany?: { count: number; maxSide: number };
 }
 
-/** The limits that hold for each of `count` images of one request. */
+/** The limits of each of `count` images of one request. */
 export function limitsOf(count: number, limits: ImageLimits): ImageLimits {
   const { maxTotalBytes = Number.POSITIVE_INFINITY, ofMany, maxSide } = limits;
   return {
@@ -62,8 +62,8 @@ export function loadImageParts(images: readonly string[], limits: ImageLimits, f
 }
 
 /**
- * The image as a part of a request. What the API does not take (BMP, TIFF, a file over its limits) is re-encoded, and so is
- * a picture that only its EXIF tag turns upright: models are shown it upright, and not every server reads the tag.
+ * The image as a part of a request. An image that the API refuses (BMP, TIFF, a file over its limits) is re-encoded. So is
+ * an image with an EXIF orientation, because not every server applies the tag.
  */
 export async function loadImagePart(image: string, limits: ImageLimits, field: string): Promise<ImagePart> {
   const bytes = await readImageBytes(image, field);
@@ -79,7 +79,7 @@ export async function loadImagePart(image: string, limits: ImageLimits, field: s
   return { ...(await encodeAnew(bytes, limits, { name, field })), sha256 };
 }
 
-/** What happens to a picture on its way beside its encoding: for the cache, which must know another picture. */
+/** Changes of an image besides its encoding, for the cache key. */
 export async function pictureChange(bytes: Buffer, { maxSide }: ImageLimits): Promise<string | undefined> {
   const { width = 0, height = 0 } = imageHeader(bytes) ?? {};
   const isLarge = maxSide !== undefined && Math.max(width, height) > maxSide;
@@ -87,7 +87,7 @@ export async function pictureChange(bytes: Buffer, { maxSide }: ImageLimits): Pr
   return changes.length > 0 ? changes.join(', ') : undefined;
 }
 
-/** Whether an orientation tag other than 1 says how to hold the picture. */
+/** Whether the image has an EXIF orientation other than 1. */
 async function isTurned(bytes: Buffer): Promise<boolean> {
   if (!mayBeTurned(bytes)) return false;
   const { default: sharp } = await import('sharp');
@@ -101,7 +101,7 @@ async function isTurned(bytes: Buffer): Promise<boolean> {
   return (orientation ?? 1) > 1;
 }
 
-/** Sides of ever smaller JPEGs, for images too large as PNG. */
+/** Sides of JPEGs to try in turn, for images too large as PNG. */
 const JPEG_SIDES = [2048, 1536, 1024, 768, 512];
 
 async function encodeAnew(bytes: Buffer, limits: ImageLimits, at: { name: string; field: string }) {

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Request parameters that each model family accepts, whatever the server: vendors, their clouds, routers. One table; a model that
-// is not in it takes everything, and what its server refuses is learned from the refusal (refused-parameters.ts).
+// Request parameters that each model family accepts, for all servers: vendors, their clouds, routers. A model that
+// is not in the table gets every parameter; a refusal is handled by refused-parameters.ts.
 
-/** How a model is asked. */
+/** Request settings of a model. */
 export interface ModelInfo {
-  /** false: refused, or harmful where it differs from the model's own. */
+  /** false: refused, or harmful if it differs from the model's default. */
   temperature: boolean;
   topP: boolean;
   /** temperature and top_p in one request. */
   temperatureWithTopP: boolean;
   stop: boolean;
-  /** Repeated runs differ by a seed of their own. */
+  /** Whether the model accepts a seed. */
   seed: boolean;
-  /** Chat completions: the name of the longest reply; undefined: the server's own. */
+  /** Chat completions: name of the parameter for the maximum reply length; undefined: the server's default. */
   maxTokensField?: 'max_tokens' | 'max_completion_tokens';
-  /** Tokens on top of the reply's own for models that reason before they answer, and count it as output. */
+  /** Additional tokens for models that reason before replying and count it as output. */
   reasoningTokens: number;
 }
 
@@ -27,19 +27,19 @@ const PLAIN: ModelInfo = {
   reasoningTokens: 0,
 };
 
-/** What reasoning models get by default on top of a reply. */
+/** Default additional tokens of reasoning models. */
 const REASONING_TOKENS = 8192;
 
 interface Family {
-  /** Of the name without host, region and folder, in small letters. */
+  /** Pattern of the name without host, region and folder, in lower case. */
   name: RegExp;
-  /** Versions, 100 x major + minor: from this one, and below that one. */
+  /** Versions, 100 x major + minor: from the first, below the second. */
   from?: number;
   below?: number;
   info: Partial<ModelInfo>;
 }
 
-/** The first line that fits holds. */
+/** The first matching line counts. */
 const FAMILIES: Family[] = [
   { name: /^gpt-\d+(?:\.\d+)?-chat/, info: { maxTokensField: 'max_completion_tokens' } },
   {
@@ -53,7 +53,7 @@ const FAMILIES: Family[] = [
   { name: /^gpt-(?:3\.5|4)/, info: {} },
   { name: /^claude-/, from: 407, info: { temperature: false, topP: false } },
   { name: /^claude-/, from: 401, info: { temperatureWithTopP: false } },
-  // Google: leave the temperature of Gemini 3 at its own.
+  // Google advises to keep Gemini 3's default temperature.
   { name: /^gemini-/, from: 300, info: { temperature: false, reasoningTokens: REASONING_TOKENS } },
   { name: /^gemini-/, from: 205, below: 300, info: { reasoningTokens: REASONING_TOKENS } },
 ];
@@ -68,7 +68,7 @@ export function modelInfo(model: string): ModelInfo {
   return { ...PLAIN, ...family?.info };
 }
 
-/** "models/gemini-3-pro", "openai/gpt-5", "us.anthropic.claude-opus-4-7-v1:0", "ft:gpt-4o:mine" -> the model's own name. */
+/** "models/gemini-3-pro", "openai/gpt-5", "us.anthropic.claude-opus-4-7-v1:0", "ft:gpt-4o:mine" -> the plain model name. */
 function plainName(model: string): string {
   const last = model.toLowerCase().replace(/^ft:/, '').split('/').at(-1)!;
   return last.replace(/^(?:[a-z]+\.)*?(?=claude-)/, '');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parameters that a server has refused in this run: a 400 that names one is learned from once, and the call is repeated
-// without it.
+// Parameters that a server refused in this run. After a 400 that names one, the call and all later ones omit
+// it.
 import type { Attempt } from './attempt.ts';
 import { parseJson } from './chat.ts';
 import type { HttpReply } from './client.ts';
@@ -24,17 +24,17 @@ const PARAMETERS: Record<string, string | undefined> = {
 
 const REFUSAL =
   /unsupported|not support|deprecat|unrecogni[sz]ed|unknown|unexpected|not permitted|not allowed|cannot both|can't both|extra (?:inputs|fields)|extra_forbidden|only the default|no longer|instead|not available|not enabled/i;
-/** The parameter is known and its value does not fit: the row's own. */
+/** The parameter is accepted but its value is not: fails only the row. */
 const VALUE = /context (?:length|window)|too (?:large|long|many)|maximum (?:of|number)|greater than|less than/i;
 
-/** Statuses with which APIs refuse a request's shape. */
+/** Statuses of APIs for an invalid request. */
 const BAD_REQUEST = new Set([400, 422]);
 
 export class RefusedParameters {
   readonly #refused = new Set<string>();
   readonly #warn: (message: string) => void;
 
-  /** `warn` hears of each parameter once. */
+  /** `warn` is called once per parameter. */
   constructor(warn: (message: string) => void) {
     this.#warn = warn;
   }
@@ -55,7 +55,7 @@ export class RefusedParameters {
     return Object.fromEntries(kept);
   }
 
-  /** The attempt; to be repeated when the reply refuses a parameter of `sent`, which from now on is left out. */
+  /** The attempt; marked for repetition if the reply refuses a parameter of `sent`, which is omitted from now on. */
   learn(attempt: Attempt, reply: HttpReply, sent: Body): Attempt {
     if (!BAD_REQUEST.has(reply.status)) return attempt;
     const parameter = refusedParameter(reply, sent);
@@ -78,11 +78,11 @@ function refusedParameter(reply: HttpReply, sent: Body): string | undefined {
   const present = Object.keys({ ...sent, ...config }).filter((name) => Object.hasOwn(PARAMETERS, name));
   const named = present.filter((name) => namePattern(name).test(message));
   if (param !== undefined && present.includes(param)) return param;
-  // "temperature and top_p cannot both be": the temperature stays.
+  // "temperature and top_p cannot both be": keep the temperature.
   return named.find((name) => name === 'top_p' || name === 'topP') ?? named[0];
 }
 
-/** Short names are words of English too: those count in quotes, or called a parameter. */
+/** Short names are also English words, so they count only in quotes, or beside "parameter". */
 function namePattern(name: string): RegExp {
   return name.length > 4
     ? new RegExp(`(?<!\\w)${name}(?!\\w)`)

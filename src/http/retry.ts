@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One call to its end: attempts, waits, and the state it ends in.
+// Runs one call: attempts, waits, final state.
 import { RunError } from '../records/error.ts';
 import { type Attempt, failed } from './attempt.ts';
 import { TransportError, wasNeverSent } from './client.ts';
@@ -11,35 +11,35 @@ export class FatalCallError extends RunError {
 }
 
 export interface RetryOptions {
-  /** Who is called, for the message of a fatal failure. */
+  /** Name of the server, for the message of a fatal failure. */
   who: string;
   flow: FlowControl;
   clock: Clock;
   maxAttempts: number;
-  /** No wait is longer than this; a server that asks for more stops the run. */
+  /** Maximum wait; a server that asks for more stops the run. */
   maxDelayMs: number;
   signal?: AbortSignal | undefined;
   /** Uniform in [0, 1), from a counter-based stream keyed by the call. */
   nextFloat(): number;
-  /** Hears of every attempt, for the log. */
+  /** Called for every attempt, for the log. */
   onAttempt?(attempt: Attempt, number: number, elapsedMs: number): void;
 }
 
 const FIRST_DELAY_MS = 500;
 
-/** A retry with a server-supplied delay counts as a quarter of an attempt: the server works, only its rate limit is narrow. */
+/** A retry with a server-supplied delay counts as a quarter of an attempt: the server works, only its rate limit is low. */
 const LIMITED_SHARE = 0.25;
 
-/** Wait before attempt `number` + 1 (number counts from 1): doubling from 0.5 s, with up to half taken off at random. */
+/** Wait before attempt `number` + 1 (number counts from 1): doubling from 0.5 s, minus a random part of up to half. */
 export function backoffMs(number: number, uniform: number, maxDelayMs: number): number {
   const full = Math.min(maxDelayMs, FIRST_DELAY_MS * 2 ** Math.min(number - 1, 30));
   return full * (1 - uniform / 2);
 }
 
 /**
- * Calls until an attempt ends in a state that another one would not change, or the attempts are used up. A server's own
- * delay is waited for, with jitter on top only, so that callers do not all come back at once. Throws FatalCallError for
- * an attempt that ends the run, FlowStopped when the run ends first.
+ * Calls until an attempt's outcome is final, or no attempt is left. Waits for a server's
+ * delay plus jitter, so callers do not all return at once. Throws FatalCallError for
+ * an attempt that stops the run, FlowStopped if the run stops first.
  */
 export async function callWithRetries(
   tokens: number,
@@ -67,7 +67,7 @@ export async function callWithRetries(
       if (options.signal?.aborted) throw new FlowStopped('stopped');
       continue;
     }
-    // The slot is not given back: nothing may start between this and the stop of the flow.
+    // Keep the slot, so nothing starts before the flow stops.
     if (attempt.fatal) throw fatalError(attempt, options);
     const asked = attempt.delayMs;
     if (attempt.retry && asked !== undefined && asked > options.maxDelayMs) {
@@ -83,7 +83,7 @@ export async function callWithRetries(
   }
 }
 
-/** A call that has attempts left when the run stops has no state yet. */
+/** A call with attempts left when the run stops has no final state. */
 async function sleepUnlessStopped(ms: number, { clock, signal }: RetryOptions): Promise<void> {
   try {
     if (signal?.aborted) throw signal.reason;
@@ -97,7 +97,7 @@ function fatalError({ outcome, message }: Attempt, { who }: RetryOptions): Fatal
   return new FatalCallError(outcome, `${who}: ${outcome}: ${message}`);
 }
 
-/** Stops the run instead of failing row by row; it can be resumed later. */
+/** Stops the run instead of failing each row; it can be resumed later. */
 function tooLong({ message = 'limited' }: Attempt, asked: number, { maxDelayMs }: RetryOptions): string {
   const seconds = Math.ceil(asked / 1000);
   return `${message}; the server asks to wait ${seconds} s, the longest wait allowed is ${maxDelayMs / 1000} s`;
@@ -105,7 +105,7 @@ function tooLong({ message = 'limited' }: Attempt, asked: number, { maxDelayMs }
 
 function transportAttempt(cause: TransportError): Attempt {
   const brokeOff = !wasNeverSent(cause);
-  // An answer that is too large may be one row's; a certificate or a URL is everybody's.
+  // A too large reply may concern one row; a certificate or URL concerns all.
   const fatal = cause.permanent && cause.code !== 'too-large';
   return failed('transport', cause.message, { retry: !cause.permanent, fatal, brokeOff });
 }

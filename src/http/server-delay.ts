@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The delay that a server asks for, from all headers and bodies in which the major APIs send it.
+// The delay that a server requests, from the headers and bodies of the major APIs.
 
 /** Header names in lower case. */
 export type Headers = Record<string, string | string[] | undefined>;
@@ -11,9 +11,9 @@ export function headerValue(headers: Headers, name: string): string | undefined 
 }
 
 /**
- * Milliseconds to wait; undefined if the server sends no delay. Looks at retry-after-ms, Retry-After (seconds or
- * a date, taken against the server's own Date so that a wrong or jumping local clock does no harm), Google's
- * RetryInfo, and the reset headers of the limit that is used up.
+ * Milliseconds to wait; undefined if the server sends no delay. Reads retry-after-ms, Retry-After (seconds or
+ * a date, relative to the server's Date header, so a wrong local clock does no harm), Google's
+ * RetryInfo, and the reset headers of exhausted limits.
  */
 export function serverDelayMs(headers: Headers, body?: unknown): number | undefined {
   const ms = positive(headerValue(headers, 'retry-after-ms'));
@@ -34,7 +34,7 @@ function positive(text: string | undefined): number | undefined {
 }
 
 function untilDate(text: string, headers: Headers): number | undefined {
-  // An HTTP date or RFC 3339; Date.parse alone takes "-3" for a year.
+  // An HTTP date or RFC 3339; Date.parse alone reads "-3" as a year.
   const at = /^[A-Za-z]{3},|^\d{4}-\d\d-/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(at)) return undefined;
   const sent = Date.parse(headerValue(headers, 'date') ?? '');
@@ -53,7 +53,7 @@ function retryInfoMs(body: unknown): number | undefined {
   return undefined;
 }
 
-/** x-ratelimit-reset-* (OpenAI, durations) and anthropic-ratelimit-*-reset (RFC 3339), of limits with nothing left. */
+/** x-ratelimit-reset-* (OpenAI, durations) and anthropic-ratelimit-*-reset (RFC 3339), of exhausted limits. */
 function resetMs(headers: Headers): number | undefined {
   const waits: number[] = [];
   for (const [name, value] of Object.entries(headers)) {
@@ -69,7 +69,7 @@ function resetMs(headers: Headers): number | undefined {
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** "6m0s", "45.83s", "120ms", "1d2h" in milliseconds; undefined when it is not a duration. */
+/** "6m0s", "45.83s", "120ms", "1d2h" in milliseconds; undefined if it is not a duration. */
 export function parseDuration(text: string): number | undefined {
   if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) return undefined;
   let total = 0;

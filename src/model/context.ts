@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared by the model stages: a loaded model, and everything between a record and its requests.
+// Shared by the model stages: a loaded model, and the conversion of a record to requests.
 import type { ImageMode, ImagePlan, VisionFamily } from '../../families/family.ts';
 import type { ImageInput, ImageShape, PolicyEngine } from '../engine/requests.ts';
 import type { Row } from '../flow/stage.ts';
@@ -11,34 +11,34 @@ import type { ModelTokenizer } from '../text/tokenizer.ts';
 export interface ModelContext {
   engine: PolicyEngine;
   tokenizer: ModelTokenizer;
-  /** With the arguments that it is given; the run's date where they have none. */
+  /** The template with its arguments; the run's date if they have none. */
   loadTemplate(name: string, args?: TemplateArgs): Promise<ChatTemplate>;
   template: Choice<string>;
-  /** What --template-arg gave. */
+  /** Arguments of --template-arg. */
   templateArgs?: TemplateArgs;
-  /** Called for a record whose texts hold a special token. */
+  /** Called for a record with a special token in its texts. */
   onSpecialText?(row: Row, token: string): void;
   /** The image side of the model's family; absent for a text-only model. */
   vision?: ModelVision;
-  /** A picture's crops, after the operations of a view. Throws PixelError. */
+  /** An image's crops, after the operations of a view. Throws PixelError. */
   loadImage(source: string, plan: ImagePlan, ops?: readonly ViewOp[]): Promise<ImageInput>;
-  /** A picture's shape, without decoding it. Throws PixelError. */
+  /** An image's size, without decoding it. Throws PixelError. */
   imageShape(source: string, plan: ImagePlan, ops?: readonly ViewOp[]): Promise<ImageShape>;
   /** Digest of an image file's bytes. */
   imageDigest(image: string): Promise<string>;
-  /** Most tokens of a prompt with an answer (--max-length). */
+  /** Maximum tokens of prompt and response (--max-length). */
   maxLength?: number;
-  /** Aborts when the user asks to stop. */
+  /** Aborts on the user's stop. */
   stop?: AbortSignal;
-  /** How long the engine waits for rows that the input has not given yet; infinite where the input is files. */
+  /** How long the engine waits for input that has not arrived; infinite for files. */
   inputPatienceMs?: number;
-  /** `sha256:...` of the model, and of its adapters. */
+  /** `sha256:...` of the model and of its adapters. */
   fingerprint: { model: string; adapter: string | string[] | null };
 }
 
 export interface ModelVision {
   family: VisionFamily;
-  /** What messages call the family. */
+  /** The family's name in messages. */
   name: string;
   /** The plan of records without their own. */
   plan: ImagePlan;
@@ -47,7 +47,7 @@ export interface ModelVision {
   tokens: ImageTokens;
   /** Called when an image's mode comes from no flag, preset or record. */
   onFamilyMode?(): void;
-  /** Called for a picture of very many tokens. */
+  /** Called for an image with very many tokens. */
   onLargeImage?(shape: ImageShape, numRows: number): void;
 }
 
@@ -57,7 +57,7 @@ export interface Choice<T> {
   otherwise: T;
 }
 
-/** How the record's prompt becomes ids and its images pixels. */
+/** How the record's prompt is rendered and its images are processed. */
 export interface RecordPlan {
   template: ChatTemplate;
   /** Absent for a text-only model. */
@@ -68,14 +68,14 @@ export interface RecordPlan {
 export interface PreparedPrompt {
   prompt: PromptIds;
   promptIds: Int32Array;
-  /** Positions that promptIds take. */
+  /** Positions of promptIds. */
   numPositions: number;
-  /** The ids of each image within promptIds. */
+  /** Each image's range within promptIds. */
   imageIds: readonly (readonly number[])[];
   images: ImageInput[];
 }
 
-/** A text to score after a prompt. `end: false`: it was cut before its end token; a text: it ended in that token. */
+/** A text to score after a prompt. `end: false`: it was cut before its end token; a text: it ended with that token. */
 export interface ResponseText {
   text: string;
   end?: boolean | string;

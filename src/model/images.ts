@@ -14,20 +14,20 @@ import { FieldError, UsageError } from '../records/error.ts';
 import { readJsonObject } from '../text/json-file.ts';
 import type { ModelContext } from './context.ts';
 
-/** A checkpoint's family, and how its images become pixels where it takes images. */
+/** A checkpoint's family, and its image processing if it takes images. */
 export interface FamilyPlan {
   family: Family;
   plan: ImagePlan | undefined;
 }
 
-/** Reads config.json and the processor files, once for pixels and numbers. Throws RunError{"config"} naming an unsupported setting. */
+/** Reads config.json and the processor files. Throws RunError{"config"} with an unsupported setting. */
 export async function readFamilyPlan(dir: string): Promise<FamilyPlan> {
   const files = await checkpointFiles(dir);
   const family = familyOf(files.config, join(dir, 'config.json'));
   return { family, plan: family.vision?.readPlan(files) };
 }
 
-// The image_processor in processor_config.json (transformers 5) comes before an older preprocessor_config.json.
+// The image_processor in processor_config.json (transformers 5) overrides an older preprocessor_config.json.
 async function checkpointFiles(dir: string): Promise<CheckpointFiles> {
   const read = (name: string) => readJsonObject(join(dir, name), 'config');
   const [config = {}, own, processor = {}] = [
@@ -84,10 +84,10 @@ export function chosenPlan({ family, plan }: FamilyPlan, options: ImageOptions):
   return chosen;
 }
 
-/** Prepared images kept for the next records: questions about one image come one after the other. */
+/** Number of cached images: questions about one image are usually adjacent. */
 const MAX_KEPT_IMAGES = 64;
 
-/** Loads pictures of a family in the pool's threads. */
+/** Loads a family's images in the pool's threads. */
 export function imageLoader(pool: PixelPool, { modelTypes, vision }: Family): ModelContext['loadImage'] {
   const kept = new Map<string, Promise<ImageInput>>();
   return (source, plan, ops = []) => {
@@ -107,7 +107,7 @@ function asInput({ height, width, crops }: ModelImage): ImageInput {
   return { height, width, crops: crops.map((crop) => ({ height: crop.height, width: crop.width, pixels: crop.data })) };
 }
 
-/** Shapes of a family's pictures from their headers; where every picture is brought to one size the file need only be there. */
+/** Sizes of a family's images from their headers. If all images get one size, only checks that the file exists. */
 export function shapeReader({ vision }: Family): ModelContext['imageShape'] {
   return async (source, plan, ops = []) => {
     if (vision === undefined) throw new FieldError('image-count', 'images', 'none for a text-only model', 'some');
@@ -121,7 +121,7 @@ export function shapeReader({ vision }: Family): ModelContext['imageShape'] {
   };
 }
 
-/** Digests that are kept: questions about one image come one after the other. */
+/** Number of cached digests: questions about one image are usually adjacent. */
 const MAX_KEPT_DIGESTS = 1024;
 
 export function imageDigester(): ModelContext['imageDigest'] {

@@ -28,12 +28,12 @@ import {
 export interface ModelOptions {
   model: string;
   adapters: string[];
-  /** Initial adapter of training: loaded last, not part of the fingerprint. */
+  /** Initial adapter of training: loaded last, excluded from the fingerprint. */
   initAdapter?: string | undefined;
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   quantize?: Quantize;
-  /** A folder that packed weights are kept in. */
+  /** Folder of cached packed weights. */
   quantizeCache?: string | undefined;
   threads?: number | undefined;
   batchTokens?: number | undefined;
@@ -53,7 +53,7 @@ export interface OpenModel {
   close(): Promise<void>;
 }
 
-/** Loads everything before the first row is read. Throws RunError (EngineError) for whatever is wrong with the directory. */
+/** Loads everything before the first row is read. Throws RunError (EngineError) for an invalid directory. */
 export async function openModel(options: ModelOptions): Promise<OpenModel> {
   const { model, adapters, initAdapter } = options;
   const loaded = initAdapter === undefined ? adapters : [...adapters, initAdapter];
@@ -162,7 +162,7 @@ function largeImageNote(size: string, numRows: number, { hasPixelLimits }: Visio
   return `an image of ${size} pixels takes ${numRows} tokens of the prompt${helps}; further such images are not reported`;
 }
 
-/** How a family writes images into a text. */
+/** How a family marks images in a text. */
 export function imageMarks({ imageMark, imagesOnOwnLine }: VisionFamily): ImageMarks {
   return { mark: imageMark, onOwnLine: imagesOnOwnLine };
 }
@@ -172,7 +172,7 @@ async function adapterFingerprints(adapters: string[]): Promise<string | string[
   return all.length === 0 ? null : all.length === 1 ? all[0]! : all;
 }
 
-/** Where --quantize-cache keeps the packed weights of this checkpoint in this form. */
+/** Path in --quantize-cache of this checkpoint's packed weights in this form. */
 async function packedFile(
   { quantize = 'none', quantizeCache }: ModelOptions,
   fingerprint: string,
@@ -186,7 +186,7 @@ async function packedFile(
   return { quantizeCache: join(quantizeCache, `${fingerprint.replace('sha256:', '')}.${quantize}.safetensors`) };
 }
 
-// An image token that the tokenizer does not know would leave every image unseen.
+// With an unknown image token, the model would see no image.
 function imageTokensOf(
   tokenizer: ModelTokenizer,
   { info }: Policy,

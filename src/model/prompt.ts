@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a record to the engine's requests, the same way in all model stages: images to crops, turns to ids, responses to ids behind them.
+// Converts a record to the engine's requests, for all model stages: images to crops, turns to ids, responses to ids after them.
 import type { ImageInput } from '../engine/requests.ts';
 import { pixelFault } from '../flow/pixel-fault.ts';
 import type { Row } from '../flow/stage.ts';
@@ -10,7 +10,7 @@ import { promptTurns, type Turn } from '../text/chat-template.ts';
 import { expandImages, imageIds, promptIds, responseIds } from '../text/prompt-ids.ts';
 import type { ModelContext, PreparedPrompt, RecordPlan, ResponseText } from './context.ts';
 
-/** Crops of a view's images, and the noise that the engine adds to them. Throws RecordError for an image that cannot be read. */
+/** Crops of a view's images, and the noise that the engine adds to them. Throws RecordError for an unreadable image. */
 export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context: ModelContext): Promise<ImageInput[]> {
   return Promise.all(
     view.images.map(async (source, index): Promise<ImageInput> => {
@@ -26,10 +26,10 @@ export function loadImages(row: Row, view: ViewInputs, plan: RecordPlan, context
   );
 }
 
-/** An image with more tokens is noted: it dominates the prompt's cost. */
+/** An image with more tokens gives a note, because it dominates the prompt's cost. */
 const LARGE_IMAGE_ROWS = 4096;
 
-/** Prompt ids of complete turns. Throws RunError{"too-long"} when the prompt alone does not fit the model's positions. */
+/** Prompt ids of complete turns. Throws RunError{"too-long"} if the prompt exceeds the model's positions. */
 export function preparePrompt(
   turns: readonly Turn[],
   images: ImageInput[],
@@ -48,7 +48,7 @@ export function preparePrompt(
   return { prompt, promptIds: ids, numPositions, imageIds: expansions, images };
 }
 
-// The runs are the engine's, the text between them the family's.
+// The engine gives the runs of image positions, the family the text between them.
 function expansionOf(
   image: ImageInput,
   plan: RecordPlan,
@@ -63,12 +63,12 @@ function expansionOf(
   return { ids, numRows, positionSpan };
 }
 
-/** The prompt's turns, those to be generated as null. */
+/** The prompt's turns; null for open ones. */
 export function openTurns(prompt: VprefRecord['prompt'], numImages: number, { vision }: ModelContext): (Turn | null)[] {
   return promptTurns(prompt, numImages, { onOwnLine: vision?.family.imagesOnOwnLine ?? false });
 }
 
-/** The record's turns with the open ones but the last filled from `earlier`. Throws RecordError for one that stays open. */
+/** The record's turns, with all open ones except the last filled from `earlier`. Throws RecordError for one that stays open. */
 export function writtenTurns(row: Row, numImages: number, context: ModelContext, earlier: string[] = []): Turn[] {
   const turns = openTurns(row.record.prompt, numImages, context);
   if (turns.at(-1) === null) turns.pop();
@@ -82,7 +82,7 @@ export function writtenTurns(row: Row, numImages: number, context: ModelContext,
   });
 }
 
-/** Ids of a response. Throws FieldError for ids beyond the vocabulary, RunError{"too-long"} where it does not fit behind its prompt. */
+/** Ids of a response. Throws FieldError for ids beyond the vocabulary, RunError{"too-long"} if prompt and response exceed the positions. */
 export function responseTokenIds(
   prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds' | 'numPositions'>,
   { text, end = true }: ResponseText,
@@ -125,7 +125,7 @@ export async function scoreResponses(
   }));
 }
 
-/** Throws RunError{"too-long"} when `length` positions are more than the model has. */
+/** Throws RunError{"too-long"} if `length` exceeds the model's positions. */
 export function checkLength(length: number, context: ModelContext, what: string): void {
   const { maxPositions } = context.engine.info;
   if (length > maxPositions) {
@@ -136,7 +136,7 @@ export function checkLength(length: number, context: ModelContext, what: string)
   }
 }
 
-// A tokenizer with more tokens than the embedding has rows.
+// A tokenizer may have more tokens than the embedding has rows.
 function checkVocabulary(ids: Int32Array, { engine, tokenizer }: ModelContext, field: string): void {
   const { vocabSize } = engine.info;
   const id = ids.find((one) => one < 0 || one >= vocabSize);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Template, image mode and pixel limits of a record: its `ref` or `sampling` wins, and a flag with another value is an error of the record.
+// Template, image mode and pixel limits of a record: its `ref` or `sampling` decides, and a flag with another value is an error of the record.
 import type { ImageMode, ImagePlan } from '../../families/family.ts';
 import type { Quantize } from '../engine/requests.ts';
 import type { Row } from '../flow/stage.ts';
@@ -10,7 +10,7 @@ import { DATE_ARGUMENT } from '../text/chat-template.ts';
 import { isDate } from '../text/strftime.ts';
 import type { ModelContext, ModelVision, RecordPlan } from './context.ts';
 
-/** Throws RecordError where the record and the command line, or the record and the model's family, do not agree. */
+/** Throws RecordError if the record conflicts with the command line or with the model's family. */
 export async function planRecord(row: Row, context: ModelContext): Promise<RecordPlan> {
   const template = settleTemplate(row, context.template.asked) ?? context.template.otherwise;
   const images = context.vision && planImages(row, context.vision);
@@ -49,7 +49,7 @@ function planImages(row: Row, vision: ModelVision): ImagePlan {
 
 type Source = 'ref' | 'sampling';
 
-/** Which of the two records how the texts were rendered. */
+/** The one of `ref` and `sampling` that records the rendering. */
 function sourceOf({ record: { ref } }: Row, field: 'template' | 'image_mode'): Source {
   return ref?.[field] === undefined ? 'sampling' : 'ref';
 }
@@ -74,7 +74,7 @@ function agreed(
   return carried ?? asked;
 }
 
-// The record's own arguments win, if it records how its texts were rendered.
+// The record's arguments override, if it records its rendering.
 function settleArguments(row: Row, asked: TemplateArgs): TemplateArgs {
   const { ref, sampling } = row.record;
   const source = ref?.template === undefined ? sampling : ref;
@@ -91,7 +91,7 @@ function settleArguments(row: Row, asked: TemplateArgs): TemplateArgs {
   return carried;
 }
 
-// Special tokens in a text are read as tokens, as transformers does.
+// Special tokens in a text are parsed as tokens, as in transformers.
 function noteSpecialText(row: Row, { onSpecialText, tokenizer }: ModelContext): void {
   if (onSpecialText === undefined) return;
   const { prompt, chosen, rejected, response, responses, choices } = row.record;
@@ -138,7 +138,7 @@ export function provenance(
   };
 }
 
-/** How images were brought to size, as records have it. */
+/** The image mode and limits, in a record's form. */
 export function imageFields({ mode, maxPixels, minPixels }: ImagePlan): {
   image_mode: string;
   max_pixels?: number;

@@ -12,7 +12,7 @@ export type AffineMatrix = readonly [a: number, b: number, c: number, d: number,
 /** (a, b, c, d, e, f, g, h): source = ((a x + b y + c) / (g x + h y + 1), (d x + e y + f) / (g x + h y + 1)). */
 export type PerspectiveCoefficients = readonly number[];
 
-/** width x height pixels looked up through the matrix; what falls outside the source is `fill`. */
+/** width x height pixels looked up through the matrix; pixels outside the source is `fill`. */
 export function transformAffine(
   image: Image,
   width: number,
@@ -33,7 +33,7 @@ export function transformAffine(
   return fitsFixedPoint ? affineNearestFixed(image, out, matrix) : affineNearestFloat(image, out, matrix);
 }
 
-/** As transformAffine, through a perspective map. */
+/** Like transformAffine, with a perspective map. */
 export function transformPerspective(
   image: Image,
   width: number,
@@ -49,7 +49,7 @@ export function transformPerspective(
   });
 }
 
-// The three nearest-neighbour walks differ in how they add up positions, and so in which pixel a tie picks.
+// The three nearest-neighbour loops accumulate positions differently, so ties pick different pixels.
 
 function scaleNearest(image: Image, out: Image, matrix: AffineMatrix): Image {
   const [stepX, , offsetX, , stepY, offsetY] = matrix;
@@ -128,7 +128,7 @@ function copyPixel(image: Image, fromX: number, fromY: number, out: Image, x: nu
   out.data[to + 2] = image.data[from + 2]!;
 }
 
-/** Fills `out` by looking up each pixel's place in the source; outside places keep what `out` has. */
+/** Fills `out` by looking up each pixel's place in the source; pixels outside keep their value in `out`. */
 function sampleThrough(
   image: Image,
   out: Image,

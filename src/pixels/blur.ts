@@ -7,7 +7,7 @@ const PASSES = 3;
 // Half of the last whole bit in 24-bit fixed point.
 const HALF = 1 << 23;
 
-/** Blurred with standard deviation `sigma` in pixels; 0 leaves the image as it is. */
+/** Blurred with standard deviation `sigma` in pixels; 0 leaves the image unchanged. */
 export function blurImage(image: Image, sigma: number): Image {
   const { width, height } = image;
   const data = image.data.slice();
@@ -21,14 +21,14 @@ export function blurImage(image: Image, sigma: number): Image {
   return { width, height, data: spare };
 }
 
-/** A box of 2 * radius + 1 whole pixels and a share of one more on each side; weights in 24-bit fixed point. */
+/** A box of 2 * radius + 1 full pixels and a fraction of one more on each side; weights in 24-bit fixed point. */
 interface BlurBox {
   radius: number;
   weight: number;
   edgeWeight: number;
 }
 
-// Every step rounds to 32-bit float where Pillow's C code does.
+// Rounds to 32-bit float wherever Pillow's C code does.
 function boxOf(sigma: number): BlurBox {
   const f = Math.fround;
   const variance = f(f(f(sigma) * f(sigma)) / PASSES);
@@ -41,7 +41,7 @@ function boxOf(sigma: number): BlurBox {
   return { radius, weight, edgeWeight: Math.trunc(((1 << 24) - (radius * 2 + 1) * weight) / 2) };
 }
 
-/** All passes over one row before the next, in lines with room for the ends to be repeated. */
+/** All passes over one row before the next, in lines with margins for repeated edges. */
 function blurRows(data: Uint8Array, width: number, height: number, box: BlurBox): void {
   const margin = (box.radius + 1) * 3;
   const stride = width * 3;
@@ -66,14 +66,14 @@ function repeatEnds(line: Uint8Array, margin: number, stride: number): void {
   }
 }
 
-/** One box blur along a line of RGB with margins; only what lies between them is written. */
+/** One box blur along a line of RGB with margins. Writes only between the margins. */
 function blurLine(line: Uint8Array, out: Uint8Array, stride: number, { radius, weight, edgeWeight }: BlurBox): void {
   const reach = radius * 3;
   const margin = reach + 3;
   let red = 0;
   let green = 0;
   let blue = 0;
-  // The box of the place before the first.
+  // The box before the first position.
   for (let at = 0; at < margin + reach; at += 3) {
     red += line[at]!;
     green += line[at + 1]!;
@@ -94,7 +94,7 @@ function blurLine(line: Uint8Array, out: Uint8Array, stride: number, { radius, w
   }
 }
 
-/** One box blur down all columns at once: neighbours in memory stay neighbours in time. */
+/** One box blur down all columns together, for sequential memory access. */
 function blurColumns(source: Uint8Array, out: Uint8Array, stride: number, height: number, box: BlurBox): void {
   const { radius, weight, edgeWeight } = box;
   const rowAt = (row: number) => Math.min(Math.max(row, 0), height - 1) * stride;

@@ -2,13 +2,13 @@
 // Colour operations with Pillow's arithmetic (ImageEnhance, ImageOps, convert), as torchvision calls them.
 import type { Image } from './image.ts';
 
-/** 0 is black, 1 the image as it is. */
+/** 0 is black, 1 the image unchanged. */
 export function adjustBrightness(image: Image, factor: number): Image {
   const table = blendTable(factor);
   return mapValues(image, (value) => blendValue(0, value, factor, table));
 }
 
-/** 0 is the mean grey, 1 the image as it is. */
+/** 0 is the mean grey, 1 the image unchanged. */
 export function adjustContrast(image: Image, factor: number): Image {
   const { data } = image;
   let total = 0;
@@ -18,7 +18,7 @@ export function adjustContrast(image: Image, factor: number): Image {
   return mapValues(image, (value) => blendValue(mean, value, factor, table));
 }
 
-/** 0 is grey, 1 the image as it is. */
+/** 0 is grey, 1 the image unchanged. */
 export function adjustSaturation(image: Image, factor: number): Image {
   const { data } = image;
   const out = new Uint8Array(data.length);
@@ -32,7 +32,7 @@ export function adjustSaturation(image: Image, factor: number): Image {
   return { ...image, data: out };
 }
 
-/** 0 is a smoothed image, 1 the image as it is, 2 twice as sharp. */
+/** 0 is a smoothed image, 1 the image unchanged, 2 twice as sharp. */
 export function adjustSharpness(image: Image, factor: number): Image {
   const smooth = smoothImage(image);
   const { data } = image;
@@ -42,7 +42,7 @@ export function adjustSharpness(image: Image, factor: number): Image {
   return smooth;
 }
 
-/** Hue turned by `factor` of the colour circle, in [-0.5, 0.5], through 8-bit HSV as Pillow has it. */
+/** Hue turned by `factor` of the colour circle, in [-0.5, 0.5], through 8-bit HSV as in Pillow. */
 export function adjustHue(image: Image, factor: number): Image {
   const { data } = image;
   const out = new Uint8Array(data.length);
@@ -53,7 +53,7 @@ export function adjustHue(image: Image, factor: number): Image {
     const blue = data[i + 2]!;
     const value = Math.max(red, green, blue);
     const chroma = value - Math.min(red, green, blue);
-    // A saturation that rounds down to 0 loses its colour, as there.
+    // As in Pillow, a saturation that rounds down to 0 loses its colour.
     const saturation = chroma === 0 ? 0 : (Math.fround(chroma / value) * 255) | 0;
     if (saturation === 0) setPixel(out, i, value, value, value);
     else writeHsv(out, i, (hueOf(red, green, blue, value, chroma) + shift) & 255, saturation, value);
@@ -118,7 +118,7 @@ export function solarizeImage(image: Image, threshold: number): Image {
   return mapValues(image, (value) => (value < threshold ? value : 255 - value));
 }
 
-/** Each channel's histogram made as flat as whole steps allow. */
+/** Equalises each channel's histogram, in integer steps. */
 export function equalizeImage(image: Image): Image {
   return mapChannels(image, (histogram) => {
     const used = histogram.filter((count) => count > 0);
@@ -152,12 +152,12 @@ function luma(red: number, green: number, blue: number): number {
   return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
 }
 
-/** 3x3 mean with weight 5 in the middle; the outermost pixels stay. */
+/** 3x3 mean with weight 5 in the middle; edge pixels stay unchanged. */
 function smoothImage(image: Image): Image {
   const { width, height, data } = image;
   const out = data.slice();
   if (width < 3 || height < 3) return { width, height, data: out };
-  // sum / 13 rounded; a half cannot occur, so whole numbers give what Pillow's floats give.
+  // sum / 13 rounded; a half cannot occur, so integers give the same as Pillow's floats.
   const means = Uint8Array.from({ length: 13 * 255 + 1 }, (_, sum) => Math.round(sum / 13));
   const stride = width * 3;
   const columns = new Int32Array(stride);
@@ -171,7 +171,7 @@ function smoothImage(image: Image): Image {
   return { width, height, data: out };
 }
 
-// Pillow's Image.blend: from + factor * (to - from) in 32-bit floats, cut to a whole number.
+// Pillow's Image.blend: from + factor * (to - from) in 32-bit floats, truncated.
 
 /** factor * difference for differences -255..255, rounded to 32-bit float. */
 function blendTable(factor: number): Float32Array {

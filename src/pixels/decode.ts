@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Image files to RGB pixels as PIL's open + exif_transpose + convert('RGB') gives them, and RGB pixels to files.
-// sharp decodes and encodes; what it would do another way than PIL (CMYK, 16-bit grey, GIF transparency) is done here.
+// Image files to RGB pixels as by PIL's open + exif_transpose + convert('RGB'), and RGB pixels to files.
+// sharp decodes and encodes. This file handles the cases where it differs from PIL (CMYK, 16-bit grey, GIF transparency).
 import type { Sharp, SharpOptions } from 'sharp';
 import {
   checkImageSource,
@@ -15,7 +15,7 @@ import { decodeGif } from './gif.ts';
 import type { Image } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 
-/** PIL refuses images of more pixels as decompression bombs. */
+/** PIL refuses larger images as decompression bombs. */
 const MAX_PIXELS = 178_956_970;
 
 /** The image at a path or in a data: URI. Throws PixelError. */
@@ -23,12 +23,12 @@ export async function loadImage(source: string): Promise<Image> {
   return decodeImage(await named(source, imageBytes(source)), sourceName(source));
 }
 
-/** Throws PixelError for an image file that is not there; a data: URI, and what is in a file, is checked only by decoding. */
+/** Throws PixelError for a missing file. Only decoding checks a data: URI and a file's content. */
 export function checkImageFile(source: string): Promise<void> {
   return named(source, checkImageSource(source));
 }
 
-/** The bytes of an image as they lie in its file or data: URI. Throws PixelError. */
+/** The unchanged bytes of an image's file or data: URI. Throws PixelError. */
 export function encodedImage(source: string): Promise<Uint8Array> {
   return named(source, imageBytes(source));
 }
@@ -49,7 +49,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
     const open = await openWithSharp();
     const metadata = await open(bytes).metadata();
     if (metadata.space === 'cmyk') return await decodeCmyk(open(bytes));
-    // A 16-bit grey PNG with a transparent level is not one with an alpha channel: PIL clips the first and scales the second.
+    // PIL clips a 16-bit grey PNG with a transparent level, and scales one with an alpha channel.
     const isPlainGray = metadata.channels === 1 || (format === 'PNG' && bytes[25] === 0);
     if (metadata.space === 'grey16' && isPlainGray) return await decodeGray16(open(bytes));
     return await decodeRgb(open(bytes));
@@ -59,7 +59,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
   }
 }
 
-/** libvips gathers its complaints for the whole process: beside another bad image its words are not the same each time. */
+/** libvips collects messages per process, so with several bad images its text is not reproducible. */
 function decodeFault(format: string, cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause);
   if (format === 'GIF') return message;
@@ -78,7 +78,7 @@ export async function encodePng(image: Image): Promise<Uint8Array> {
 
 async function openWithSharp(): Promise<(bytes: Uint8Array) => Sharp> {
   const { default: sharp } = await import('sharp');
-  // Orientation is applied; an embedded colour profile is not, as in PIL.
+  // As in PIL, applies the orientation and ignores an embedded colour profile.
   const options: SharpOptions = {
     failOn: 'error',
     ignoreIcc: true,
@@ -112,7 +112,7 @@ async function decodeGray16(input: Sharp): Promise<Image> {
   return { width: info.width, height: info.height, data: out };
 }
 
-// PIL's CMYK to RGB: no profile, each ink times the light that black lets through.
+// PIL's CMYK to RGB: no profile; each channel is (255 - ink) scaled by (255 - black).
 async function decodeCmyk(input: Sharp): Promise<Image> {
   const { data, info } = await input
     .pipelineColourspace('cmyk')

@@ -2,7 +2,7 @@
 // Diffusion noise on a normalised image tensor: x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps, unclipped.
 // Source: Leng et al., "Mitigating object hallucinations ... visual contrastive decoding" (2311.16922), vcd_add_noise.
 //
-// The noise is counter-based, so that any backend makes the same numbers (fixtures/golden/pixels/diffusion.json):
+// The noise is counter-based, so all backends generate the same numbers (fixtures/golden/pixels/diffusion.json):
 //   element   index c * H * W + y * W + x of the CHW tensor
 //   block     Philox 4x32-10 with key = (seed mod 2^32, floor(seed / 2^32)) and counter = (b mod 2^32, floor(b / 2^32), 0, 0), b = floor(element / 4)
 //   uniform   u_j = (word_j + 0.5) * 2^-32 for the block's words 0..3, in f64
@@ -42,7 +42,7 @@ export function diffusionNormals(seed: number, count: number): Float32Array {
   return out;
 }
 
-/** The noised tensor, f32 as the engine computes it. */
+/** The noised tensor, in f32 as in the engine. */
 export function addDiffusionNoise(tensor: Float32Array, step: number, seed: number): Float32Array {
   const { signal, noise } = diffusionCoefficients(step);
   const normals = diffusionNormals(seed, tensor.length);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Crops, flips, borders, rotation, shear and perspective as torchvision does them on Pillow images.
+// Crops, flips, borders, rotation, shear and perspective as in torchvision on Pillow images.
 import { type TransformFilter, transformAffine, transformPerspective } from './affine.ts';
 import { BLACK, type Color, createImage, type Image, type Size } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 
-/** The part from (left, top); what lies outside the image is black. */
+/** The crop at (left, top); black outside the image. */
 export function cropImage(image: Image, left: number, top: number, width: number, height: number): Image {
   const out = createImage(width, height);
   const fromX = Math.max(left, 0);
@@ -45,7 +45,7 @@ export function flipVertical(image: Image): Image {
 export const BORDER_MODES = ['constant', 'edge', 'reflect', 'symmetric'] as const;
 export type BorderMode = (typeof BORDER_MODES)[number];
 
-/** How many pixels to add on each side. */
+/** Pixels to add on each side. */
 export interface Border {
   left: number;
   top: number;
@@ -53,7 +53,7 @@ export interface Border {
   bottom: number;
 }
 
-/** The image with a border: a colour, or the image continued as numpy.pad does in the mode of that name. */
+/** The image with a border: a colour, or numpy.pad's mode of that name. */
 export function padImage(image: Image, border: Border, mode: BorderMode = 'constant', fill: Color = BLACK): Image {
   const width = image.width + border.left + border.right;
   const height = image.height + border.top + border.bottom;
@@ -103,7 +103,7 @@ export interface TransformOptions {
   fill?: Color;
 }
 
-/** Turned counter-clockwise about the centre; with `expand` the canvas grows to hold all of it. */
+/** Turned counter-clockwise about the centre; with `expand` the canvas grows to fit. */
 export function rotateImage(
   image: Image,
   degrees: number,
@@ -122,7 +122,7 @@ export function rotateImage(
   return transformAffine(image, out.width, out.height, [cos, sin, c, -sin, cos, f], filter, fill);
 }
 
-/** The canvas that holds all of a turned image. */
+/** The canvas that fits a rotated image. */
 export function rotatedSize(image: Size, degrees: number): Size {
   const { width, height } = image;
   const angle = ((degrees % 360) + 360) % 360;
@@ -148,7 +148,7 @@ function rotation(angle: number): { cos: number; sin: number; place: Place } {
   return { cos, sin, place: (x, y, c, f) => [cos * x + sin * y + c, -sin * x + cos * y + f] };
 }
 
-// Where the turned image's first pixel comes from when it turns about its centre.
+// Source position of the rotated image's first pixel.
 function originOf({ width, height }: Size, place: Place): [number, number] {
   const [c, f] = place(-width / 2, -height / 2, 0, 0);
   return [c + width / 2, f + height / 2];
@@ -215,7 +215,7 @@ function toRadians(degrees: number): number {
   return degrees * (Math.PI / 180);
 }
 
-/** The place of the top-left, top-right, bottom-right and bottom-left corner: x, y, x, y, ... */
+/** Positions of the top-left, top-right, bottom-right and bottom-left corner: x, y, x, y, ... */
 export type Corners = readonly [number, number, number, number, number, number, number, number];
 
 /** Whether an image can be mapped onto the corners: no three in a line. */

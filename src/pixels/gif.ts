@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first frame of a GIF with the palette's colours under transparent pixels, as PIL has it: the usual decoders drop those colours.
+// The first frame of a GIF with the palette's colours under transparent pixels, as in PIL. Other decoders drop those colours.
 import type { Image } from './image.ts';
 
 /** The first frame on its canvas. Throws Error when the file ends early or does not follow GIF87a/GIF89a. */
@@ -24,7 +24,7 @@ interface GifFrame {
   width: number;
   height: number;
   isInterlaced: boolean;
-  /** RGB triples; without one the indices are grey levels. */
+  /** RGB triples; without a palette the indices are grey levels. */
   palette?: Uint8Array;
   transparent?: number;
   minCodeSize: number;
@@ -96,7 +96,7 @@ class GifReader {
   }
 }
 
-/** The place of each stored row: interlaced files hold every 8th row first, then what lies between. */
+/** The position of each stored row: interlaced files hold every 8th row first, then rows between. */
 function frameRows(height: number, isInterlaced: boolean): number[] {
   const rows: number[] = [];
   const passes = isInterlaced
@@ -134,7 +134,7 @@ function decodeLzw(data: Uint8Array, minCodeSize: number, numValues: number): Ui
       continue;
     }
     if (code === clear + 1) throw new Error('unexpected end of GIF data');
-    // A code that is not there yet stands for the one before it and its own first value.
+    // A code not yet defined means the previous sequence plus its first value.
     if (code > next || (code === next && previous === -1)) throw new Error('bad GIF code');
     const isNew = code === next;
     const known = isNew ? previous : code;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The size of an image as decoding gives it, from its header where that is enough.
+// The size of a decoded image, from its header if that is sufficient.
 
 import { imageHeader, mayBeTurned } from '../records/image-header.ts';
 import { describeBytes, IMAGE_EXPECTED, imageKind, sourceName } from '../records/image-source.ts';

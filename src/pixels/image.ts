@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An 8-bit RGB image in memory: what decoding gives, what every pixel operation takes and returns.
+// An 8-bit RGB image in memory: the result of decoding, and the type of every pixel operation.
 
 /** width x height pixels, row by row, three bytes each (red, green, blue); no padding between rows. */
 export interface Image {
@@ -14,7 +14,7 @@ export interface Size {
   height: number;
 }
 
-/** What a vision tower sees of a picture of height x width. */
+/** The crops of an image of height x width, for a vision tower. */
 export interface ModelImage {
   height: number;
   width: number;

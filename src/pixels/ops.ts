@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pixel operations by name, with the parameters that a record keeps: applying a recorded operation again gives the same pixels.
+// The pixel operations by name, with the parameters that a record stores. Applying a recorded operation gives the same pixels.
 import type { ViewOp } from '../records/record.ts';
 import { TRANSFORM_FILTERS } from './affine.ts';
 import { blurImage } from './blur.ts';
@@ -33,19 +33,19 @@ import type { Color, Image, Size } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 import { RESIZE_FILTERS, resizeImage } from './resize.ts';
 
-/** What a parameter may be. A default makes it optional. */
+/** The allowed values of a parameter. A default makes it optional. */
 export type Parameter =
   | { kind: 'number'; min: number; max: number; whole?: boolean; default?: number }
   | { kind: 'word'; words: readonly string[]; default: string }
   | { kind: 'numbers'; count: number; min: number; max: number; default?: readonly number[] };
 
 export interface PixelOp {
-  /** For the manual. */
+  /** Description, for the manual. */
   summary: string;
   parameters: Record<string, Parameter>;
-  /** `op` has every parameter, checked. */
+  /** `op`: all parameters, checked. */
   apply(image: Image, op: ViewOp): Image;
-  /** Size of the result, where it is not the image's. */
+  /** Size of the result, if it differs from the image's. */
   size?(image: Size, op: ViewOp): Size;
 }
 
@@ -210,7 +210,7 @@ export const PIXEL_OPS: Record<string, PixelOp> = {
 
 const STILL = { degrees: 0, translateX: 0, translateY: 0, scale: 1, shearX: 0, shearY: 0 };
 
-/** The image after one recorded operation. Throws PixelError naming a parameter that is not what it should be. */
+/** The image after one recorded operation. Throws PixelError with the invalid parameter. */
 export function applyPixelOp(image: Image, op: ViewOp): Image {
   const { known, full } = checkedOp(op);
   return known.apply(image, full);
@@ -222,7 +222,7 @@ export function sizeAfter(image: Size, op: ViewOp): Size {
   return known.size?.(image, full) ?? image;
 }
 
-/** The operation with its defaults. Throws PixelError for one that is unknown or has a wrong parameter. */
+/** The operation with its defaults. Throws PixelError for an unknown operation or an invalid parameter. */
 export function checkedOp(op: ViewOp): { known: PixelOp; full: ViewOp } {
   const known = Object.hasOwn(PIXEL_OPS, op.op) ? PIXEL_OPS[op.op] : undefined;
   if (known === undefined) {
@@ -240,7 +240,7 @@ export function checkedOp(op: ViewOp): { known: PixelOp; full: ViewOp } {
   return { known, full };
 }
 
-/** What the parameter should be, if `value` is not that. */
+/** The expected value, if `value` is invalid. */
 export function parameterProblem(parameter: Parameter, value: unknown): string | undefined {
   if (parameter.kind === 'word') {
     return parameter.words.includes(value as string) ? undefined : `one of ${parameter.words.join(' ')}`;

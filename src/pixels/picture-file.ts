@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Picture files that a stage writes: each appears whole or not at all, and what a killed run left is cleared away.
+// Image files that a stage writes: each appears complete or not at all, and leftovers of killed runs are removed.
 import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { RunError } from '../records/error.ts';
 
 const HOST = hostname().replace(/[^A-Za-z0-9-]/g, '_');
 
-/** Written beside, synced, then renamed. Throws RunError{"write"}. */
+/** Writes a temporary file, syncs, then renames. Throws RunError{"write"}. */
 export function writePicture(path: string, bytes: Uint8Array): void {
   const partial = join(dirname(path), `.${basename(path).slice(0, 120)}.${HOST}-${process.pid}-${threadId}.partial`);
   try {
@@ -26,7 +26,7 @@ export function writePicture(path: string, bytes: Uint8Array): void {
   }
 }
 
-/** Removes what processes of this machine that are gone had begun in the folder; those of others may be at work. */
+/** Removes temporary files of ended processes of this machine. Those of other machines may be in use. */
 export function clearLeftovers(folder: string): void {
   for (const name of readdirSync(folder)) {
     const [, host, pid] = /^\..*\.([^.]+)-(\d+)-\d+\.partial$/.exec(name) ?? [];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { RunError } from '../records/error.ts';
 
-/** What is wrong with an image (code "image") or with an operation (code "op"): which one, what was expected, what came. */
+/** An invalid image (code "image") or operation (code "op"): which one, expected value, actual value. */
 export class PixelError extends RunError {
   /** A path, the start of a data: URI, or an operation and its parameter. */
   readonly subject: string;

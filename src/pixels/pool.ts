@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Worker threads for pixel work: one job per worker at a time, started when first needed, results as promises.
+// Worker threads for pixel work: one job per worker, started on demand, results as promises.
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { RunError } from '../records/error.ts';
@@ -7,19 +7,19 @@ import type { ViewOp } from '../records/record.ts';
 import type { ModelImage } from './image.ts';
 import { PixelError } from './pixel-error.ts';
 
-/** A job for src/workers/pixel-worker.ts and what it answers, by kind. */
+/** A job for src/workers/pixel-worker.ts and its result, by kind. */
 export interface PixelJobs {
-  /** A picture's crops by the plan of the family of that name. `ops`: recorded operations of a view, applied first. */
+  /** An image's crops by the plan of the named family. `ops`: recorded operations of a view, applied first. */
   modelInput: {
     job: { source: string; modelType: string; plan: object; ops?: readonly ViewOp[] };
     result: ModelImage;
   };
-  /** Whether the image decodes; resolves when it does. */
+  /** Resolves if the image decodes. */
   check: { job: { source: string }; result: undefined };
   views: { job: ViewsJob; result: ViewsResult };
 }
 
-/** Views of a record's images as files: under imageDir those that have files, under previewDir all. */
+/** Views of a record's images as files: in imageDir those that have files, in previewDir all. */
 export interface ViewsJob {
   id: string;
   images: readonly string[];
@@ -28,7 +28,7 @@ export interface ViewsJob {
   previewDir?: string;
 }
 
-/** The image files of each view, as far as it has any. */
+/** The image files of each view, if it has any. */
 export type ViewsResult = (string[] | undefined)[];
 
 export type PixelRequest = { [K in keyof PixelJobs]: { kind: K; job: PixelJobs[K]['job'] } }[keyof PixelJobs];
@@ -38,11 +38,11 @@ export type PixelReply =
   | { error: { code: string; message: string; pixel?: { subject: string; expected: string; got: string } } };
 
 export interface PixelPool {
-  /** How many jobs run at once. */
+  /** Number of concurrent jobs. */
   readonly numThreads: number;
   /** Rejects with PixelError when an image or an operation is bad, RunError when a file cannot be written. */
   run<K extends keyof PixelJobs>(kind: K, job: PixelJobs[K]['job']): Promise<PixelJobs[K]['result']>;
-  /** Ends the workers; jobs that still run or wait are rejected. */
+  /** Ends the workers; rejects running and waiting jobs. */
   close(): Promise<void>;
 }
 
@@ -52,7 +52,7 @@ interface Task {
   reject: (error: unknown) => void;
 }
 
-/** A pool of `numThreads` workers, default one a core. Hold it in try/finally: idle workers do not keep the process alive. */
+/** A pool of `numThreads` workers, default one per core. Close it in try/finally; idle workers do not keep the process alive. */
 export function createPixelPool(numThreads: number = availableParallelism()): PixelPool {
   const waiting: Task[] = [];
   const idle: Worker[] = [];
@@ -77,7 +77,7 @@ export function createPixelPool(numThreads: number = availableParallelism()): Pi
     worker.on('message', (reply: PixelReply) => {
       const task = running.get(worker)!;
       running.delete(worker);
-      // After close() the worker must keep the process alive until it has ended: else nothing holds the awaited close().
+      // After close() the worker must keep the process alive until it ends, because nothing else does.
       if (!isClosed) {
         worker.unref();
         idle.push(worker);
@@ -125,7 +125,7 @@ function errorOf({ code, message, pixel }: Extract<PixelReply, { error: unknown 
   return new PixelError(code as 'image' | 'op', pixel.subject, pixel.expected, pixel.got);
 }
 
-// The bundle's workers lie one folder below its root; .ts sources run under tsx, whose hooks a worker does not inherit.
+// The bundle's workers are one folder below its root; .ts sources run under tsx, whose hooks a worker does not inherit.
 function newWorker(): Worker {
   const isSource = import.meta.url.endsWith('.ts');
   const url = new URL(`../workers/pixel-worker.${isSource ? 'ts' : 'js'}`, import.meta.url);

@@ -21,7 +21,7 @@ export function resizeImage(image: Image, width: number, height: number, filter:
   const isWhole =
     source.left === 0 && source.top === 0 && source.right === image.width && source.bottom === image.height;
   if (isWhole && image.width === width && image.height === height) return { ...image, data: image.data.slice() };
-  // Pillow turns the order of the passes round for very tall images.
+  // Pillow reverses the order of the passes for very tall images.
   if (image.height > image.width * 100 && height < image.height) {
     const squeezed = resample(image, image.width, height, filter, { ...source, left: 0, right: image.width });
     return resample(squeezed, width, height, filter, { ...source, top: 0, bottom: height });
@@ -29,7 +29,7 @@ export function resizeImage(image: Image, width: number, height: number, filter:
   return resample(image, width, height, filter, source);
 }
 
-/** Width and height after scaling the shorter edge to `size`, the longer one cut to a whole number. */
+/** Width and height after scaling the shorter edge to `size`, the longer one rounded down. */
 export function shortestEdgeSize(width: number, height: number, size: number): { width: number; height: number } {
   return width <= height
     ? { width: size, height: Math.trunc((size * height) / width) }
@@ -63,7 +63,7 @@ function resample(image: Image, width: number, height: number, filter: ResizeFil
   return out === image ? { ...image, data: image.data.slice() } : out;
 }
 
-/** For each output position the first input position, how many there are, and their weights. */
+/** For each output position: the first input position, the number of inputs, their weights. */
 interface Coefficients {
   starts: Int32Array;
   counts: Int32Array;
@@ -119,7 +119,7 @@ function resampleRows(image: Image, width: number, firstRow: number, numRows: nu
   for (let y = 0; y < numRows; y++) {
     const row = (y + firstRow) * stride;
     let to = y * width * 3;
-    // The border of a padded image is one row many times.
+    // The border of a padded image repeats one row.
     if (y > 0 && Buffer.compare(source.subarray(row - stride, row), source.subarray(row, row + stride)) === 0) {
       data.copyWithin(to, to - width * 3, to);
       continue;
@@ -170,7 +170,7 @@ function clip8(value: number): number {
   return value < 0 ? 0 : Math.min(value, 255);
 }
 
-// Pillow keeps the box in 32-bit floats.
+// Pillow stores the box in 32-bit floats.
 function roundedBox(box: Box): Box {
   return {
     left: Math.fround(box.left),

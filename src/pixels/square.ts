@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images made square: in the middle of a square of one colour, or cut out of the middle; and CLIP's constants, whose means are that colour.
+// Square images: padded with one colour, or center-cropped; and CLIP's constants, whose means are that colour.
 import { cropImage, padImage } from './geometry.ts';
 import type { Color, Image } from './image.ts';
 import { PixelError } from './pixel-error.ts';
@@ -10,7 +10,7 @@ export const CLIP_STD: readonly [number, number, number] = [0.26862954, 0.261302
 
 const MAX_SIDE = 20_000;
 
-/** The image in the middle of a square of its longer side, in the colour of a normalisation's means. Source: LLaVA's expand2square. */
+/** The image centered in a square of its longer side, in the colour of a normalisation's means. Source: LLaVA's expand2square. */
 export function padToSquare(image: Image, mean: readonly [number, number, number]): Image {
   const side = Math.max(image.width, image.height);
   if (side > MAX_SIDE)
@@ -26,12 +26,12 @@ export function padToSquare(image: Image, mean: readonly [number, number, number
   return padImage(image, border, 'constant', meanColor(mean));
 }
 
-// 255 times the means, cut to whole numbers.
+// 255 times the means, rounded down.
 function meanColor(mean: readonly [number, number, number]): Color {
   return [Math.trunc(mean[0] * 255), Math.trunc(mean[1] * 255), Math.trunc(mean[2] * 255)];
 }
 
-/** The middle of the image; where the image is smaller, black is added around it. */
+/** A center crop; a smaller image is padded with black. */
 export function centerCrop(image: Image, { width, height }: { width: number; height: number }): Image {
   if (image.width === width && image.height === height) return image;
   const left = Math.floor((image.width - width) / 2);

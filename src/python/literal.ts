@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values written by Python: json.dumps (NaN included) and repr.
+// Parses values written by Python: json.dumps (NaN included) and repr.
 import { noteNumbers } from '../records/exact.ts';
 
 /** json.loads: JSON, and the NaN, Infinity and -Infinity that json.dumps writes. Throws SyntaxError as JSON.parse. */
@@ -22,13 +22,13 @@ export function parsePythonJson(text: string): unknown {
   }
 }
 
-/** The value parsed from the text; ids that a number does not hold keep their digits (idText). */
+/** The value parsed from the text; ids too large for a number keep their digits (idText). */
 export function withIds(value: unknown, text: string): unknown {
   if (/\d{16}/.test(text)) noteNumbers(value, text);
   return value;
 }
 
-/** ast.literal_eval of lists, tuples, dicts, strings, numbers, True, False and None; undefined where it raises. */
+/** ast.literal_eval of lists, tuples, dicts, strings, numbers, True, False and None; undefined if it raises. */
 export function pythonLiteral(text: string): unknown {
   const tokens = text.match(LITERAL_TOKEN);
   if (tokens === null || tokens.join('') !== text) return undefined;

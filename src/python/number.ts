@@ -5,7 +5,7 @@ import { OUTER_FLOAT_SPACES } from './text.ts';
 
 const FLOAT = /^[+-]?(?:(?:\d+(?:_\d+)*)?\.?(?:\d+(?:_\d+)*)?(?:[eE][+-]?\d+(?:_\d+)*)?|inf|infinity|nan)$/i;
 
-/** float(text), or undefined where Python raises ValueError. */
+/** float(text), or undefined if Python raises ValueError. */
 export function pythonFloat(text: string): number | undefined {
   const plain = text.replace(OUTER_FLOAT_SPACES, '').replace(/\p{Nd}/gu, (digit) => String(digitValue(digit)));
   if (!FLOAT.test(plain) || !/\d|inf|nan/i.test(plain) || /^[+-]?\.?e/i.test(plain)) return undefined;
@@ -15,7 +15,7 @@ export function pythonFloat(text: string): number | undefined {
   return Number(bare);
 }
 
-// Unicode keeps decimal digits in runs of ten, zero first, each run starting where no digit stands before it.
+// Unicode has decimal digits in runs of ten, zero first; a run starts after a non-digit.
 function digitValue(digit: string): number {
   const code = digit.codePointAt(0)!;
   if (code < 0x80) return code - 0x30;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// numpy's sums and rounding: official scorers average with them, to the last digit.
+// numpy's sums and rounding, which official scorers use.
 
 /** numpy.round(x, digits): scales, rounds half to even, scales back; not the nearest decimal. */
 export function numpyRound(x: number, digits: number): number {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cells that pandas reads as missing: the official tables are read with it, so an option "None" is no option there.
+// Cells that pandas reads as missing: official scorers read tables with it, so an option "None" is absent.
 
 const MISSING = new Set([
   '',

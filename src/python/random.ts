@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// random.Random: CPython's Mersenne twister, as the official scripts draw from it.
+// random.Random: CPython's Mersenne twister, which official scripts use.
 import { createHash } from 'node:crypto';
 
 const STATE_WORDS = 624;
@@ -61,7 +61,7 @@ export function pythonRandom(seed: string | number): PythonRandom {
     },
     sample(values, count) {
       const n = values.length;
-      // CPython takes a pool for small populations and a set of indexes for large ones: other draws, other results.
+      // CPython uses a pool for small populations and a set of indexes for large ones, with different results.
       const setSize = 21 + (count > 5 ? 4 ** Math.ceil(Math.log(count * 3) / Math.log(4)) : 0);
       if (n <= setSize) {
         const pool = [...values];

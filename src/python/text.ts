@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Python's str where JavaScript's strings do something else. Checked against CPython by scripts/goldens/eval.py
-// (fixtures/golden/eval/python.json), as everything in this folder.
+// Python's str methods that differ from JavaScript's. Checked against CPython by scripts/goldens/eval.py
+// (fixtures/golden/eval/python.json), like all files of this folder.
 
 /** str.isspace() and \s of Python's re, for a character class: JavaScript's \s lacks U+001C-U+001F and U+0085 and has U+FEFF. */
 export const PYTHON_SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
@@ -15,7 +15,7 @@ export function pythonStrip(text: string): string {
   return text.replace(OUTER_SPACES, '');
 }
 
-/** str.split() without an argument: runs of white space part words, no empty words. */
+/** str.split() without an argument: splits at runs of white space, without empty words. */
 export function pythonSplit(text: string): string[] {
   return text.split(SPACES).filter((word) => word !== '');
 }

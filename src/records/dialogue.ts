@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A prompt cut at the turns that a model answers, and the same as text for those who only read.
+// A prompt split at its open assistant turns, and the prompt as text.
 import type { Message } from './record.ts';
 
 /**
- * The turns before each generated one: [everything up to the first open assistant turn], [what follows up to the
+ * The turns before each generated one: [turns up to the first open assistant turn], [turns from there to the
  * second], ... A prompt that ends with a user turn is open at its end.
  */
 export function generatedSpans<T>(turns: T[], isOpen: (turn: T) => boolean): T[][] {
@@ -28,8 +28,8 @@ export function imageNumber(number: number): string {
 }
 
 /**
- * Messages with image slots as text: each slot is its number, except that images which open the first user turn,
- * in order, are left out when no other slot is there: they simply come first.
+ * Messages with image slots as text: each slot becomes its number. If all slots are at the start of the first user turn
+ * and in order, they are omitted, because images come first anyway.
  */
 export function spokenTurns(messages: Message[]): { turns: (SpokenTurn | null)[]; hasMarks: boolean } {
   const hasMarks = !imagesComeFirst(messages);
@@ -59,7 +59,7 @@ function imagesComeFirst(messages: Message[]): boolean {
 
 const SPEAKERS: Record<Message['role'], string> = { system: 'System', user: 'User', assistant: 'Assistant' };
 
-/** A lone user turn as it is; a dialogue with the speaker before each turn. */
+/** A single user turn unchanged; a dialogue with the speaker before each turn. */
 export function transcript(turns: SpokenTurn[]): string {
   const [only] = turns;
   if (turns.length === 1 && only!.role === 'user') return only!.content;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The three ways a run goes wrong. src/cli/exit.ts turns them into exit codes.
+// The error classes of a run. src/cli/exit.ts converts them to exit codes.
 
 /** The command line asks for something that cannot be done: exit 2. */
 export class UsageError extends Error {
@@ -9,7 +9,7 @@ export class UsageError extends Error {
 /** `error.code` of a kept row with an invalid record; other codes name what failed. */
 export const BAD_RECORD = 'bad-record';
 
-/** Words for "got ...": a value that was pasted in whole (a picture in base64) is cut. */
+/** Text for "got ...": long values (an image in base64) are cut. */
 export function shortened(text: string): string {
   return text.length > MAX_GOT ? `${text.slice(0, MAX_GOT).replace(/[\ud800-\udbff]$/, '')}...` : text;
 }
@@ -60,7 +60,7 @@ export class FieldError extends RunError {
   }
 }
 
-/** The error with the record's place in it, where only the field was known. */
+/** Adds the record's place to an error that names only the field. */
 export function placed(at: { source: string; line: number }, cause: unknown): unknown {
   return cause instanceof FieldError ? new RecordError(at, cause.field, cause.expected, cause.got) : cause;
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON read without loss: numbers that JavaScript would write otherwise (1.0, integers beyond 2^53) keep their text beside
-// the value, a repeated key and nesting without end are problems and not dropped or fatal.
+// Lossless JSON: numbers that JavaScript would write differently (1.0, integers beyond 2^53) keep their text beside
+// the value. A repeated key or too deep nesting is an error of the row, neither ignored nor fatal.
 import { joinPath, type Problem } from './field.ts';
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
 
-/** Deeper values are refused where values are rewritten: JavaScript writes JSON by recursion, as Python reads it. */
+/** Maximum nesting of rewritten values, because JavaScript writes JSON, and Python reads it, by recursion. */
 export const MAX_DEPTH = 1000;
 
-// Texts of numbers by the object or array that holds them and the key or index there. The values are ordinary numbers, so
-// that code which computes needs to know nothing of this; only ids and writers ask.
+// Texts of numbers, keyed by the containing object or array and the key or index. The values are ordinary numbers, so
+// computing code needs no change; only ids and writers use the texts.
 const texts = new WeakMap<object, Map<string, string>>();
 let hasTexts = false;
 
@@ -32,7 +32,7 @@ export function withNumbersOf<T extends object>(from: object, to: T): T {
   return to;
 }
 
-/** JSON.parse with the numbers' texts. Throws SyntaxError for what is no JSON and ExactError for what is refused. */
+/** JSON.parse with the numbers' texts. Throws SyntaxError for invalid JSON and ExactError for refused values. */
 export function parseExact(text: string): unknown {
   const value: unknown = JSON.parse(text);
   const problem = noteNumbers(value, text);
@@ -48,7 +48,7 @@ export class ExactError extends Error {
   }
 }
 
-/** JSON.stringify that writes numbers as they were read. */
+/** JSON.stringify that writes numbers with their original text. */
 export function stringifyExact(value: unknown): string {
   if (!hasTexts) return JSON.stringify(value);
   let isMarked = false;
@@ -61,7 +61,7 @@ export function stringifyExact(value: unknown): string {
   return isMarked ? line.replace(MARKED, '$1') : line;
 }
 
-// Nothing that is read can hold it: it differs from run to run.
+// Random per run, so no input can contain it.
 const MARK = `number ${crypto.randomUUID()} `;
 const MARKED = new RegExp(`"${MARK}([^"]*)"`, 'g');
 
@@ -73,19 +73,19 @@ interface Level {
 }
 
 /**
- * Walks the text of a value that JSON.parse has taken, noting numbers. The problem is a key that comes twice (of which
+ * Walks the text of valid JSON and records its numbers. A problem is a repeated key (of which
  * JSON.parse keeps one) or nesting beyond MAX_DEPTH.
  */
 export function noteNumbers(value: unknown, text: string): Problem | undefined {
   return walk(value, text, { notes: true, maxDepth: MAX_DEPTH });
 }
 
-/** The problem of a key that comes twice, at any depth. */
+/** The problem of a repeated key, at any depth. */
 export function repeatedKey(value: unknown, text: string): Problem | undefined {
   return walk(value, text, { notes: false, maxDepth: Number.POSITIVE_INFINITY });
 }
 
-/** The id holder[key] as text: a whole number to its last digit. */
+/** The id holder[key] as text: an integer with all its digits. */
 export function idText(holder: object, key: string): string {
   const text = numberText(holder, key);
   return /^-?\d+$/.test(text) ? text : String((holder as Record<string, unknown>)[key]);
@@ -143,7 +143,7 @@ function walk(
   return problem;
 }
 
-// The value of a key that comes twice is the last one: the text of the first may be of an object that is not there.
+// JSON.parse keeps the last value of a repeated key, so the first one's text may belong to a dropped object.
 function holderOf(value: unknown): Level['holder'] {
   return (typeof value === 'object' && value !== null ? value : {}) as Level['holder'];
 }
@@ -176,7 +176,7 @@ function pathOf(levels: readonly Level[]): string {
   return levels.reduce((path, { isArray, key }) => joinPath(path, isArray ? `[${key}]` : key), '');
 }
 
-/** Which key of the object that ends at `close` comes twice. */
+/** The repeated key of the object that ends at `close`. */
 function repeated(text: string, close: number): string | undefined {
   const seen = new Set<string>();
   for (const key of keysBefore(text, close)) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes of JSON values: one definition checks a value, words the complaint, and prints as JSON Schema.
+// Shapes of JSON values: one definition checks a value, describes its error, and prints as JSON Schema.
+import { count as countOf } from './count.ts';
 import { RecordError } from './error.ts';
 
 /** A fault of a value, with its path: "" for the value itself, else such as "responses[1].text". */
@@ -9,7 +10,7 @@ export interface Problem {
   got: string;
 }
 
-/** A set of JSON values. T is what a value that passes may be treated as. */
+/** A set of JSON values. T is the type of a value that passes. */
 export interface Shape<T = unknown> {
   /** Completes "expected ...". */
   expected: string;
@@ -28,22 +29,22 @@ export interface Place {
   line: number;
 }
 
-/** The value, if it has the shape; else throws RecordError naming `field` joined with the path inside it. */
+/** The value, if it has the shape; else throws RecordError with `field` joined with the path inside it. */
 export function checkShape<T>(shape: Shape<T>, value: unknown, at: Place, field = ''): T {
   const problem = shape.check(value);
   if (problem === undefined) return value as T;
   throw new RecordError(at, joinPath(field, problem.path) || 'record', problem.expected, problem.got);
 }
 
-/** The value in few words, for "got ...". */
+/** A short description of the value, for "got ...". */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
-  if (value instanceof Uint8Array) return `${value.length} bytes of binary data`;
+  if (value instanceof Uint8Array) return `${countOf(value.length, 'byte')} of binary data`;
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
   if (typeof value === 'string') {
     if (value === '') return 'an empty string';
-    // Cut before the half of a surrogate pair.
+    // Do not split a surrogate pair.
     const short = value.slice(0, 40).replace(/[\ud800-\udbff]$/, '');
     return `string ${JSON.stringify(short)}${value.length > short.length ? '...' : ''}`;
   }
@@ -129,7 +130,7 @@ type ObjectOf<R extends Members, O extends Members> = { [K in keyof R]: ShapeOf<
   [K in keyof O]?: ShapeOf<O[K]>;
 } & Record<string, unknown>;
 
-/** An object with these members; others pass untouched. */
+/** An object with these members; others pass unchanged. */
 export function object<R extends Members, O extends Members = Record<never, never>>(
   required: R,
   optional: O = {} as O,
@@ -137,7 +138,7 @@ export function object<R extends Members, O extends Members = Record<never, neve
 ): Shape<ObjectOf<R, O>> {
   const requiredEntries = Object.entries(required);
   const optionalEntries = Object.entries(optional);
-  // A record has a few of many optional fields: its own are gone through. No prototype: it may be called "constructor".
+  // A record has few of many optional fields, so iterate over the record's. No prototype, because a field may be named "constructor".
   const optionalShapes: Members = Object.assign(Object.create(null), optional);
   return {
     expected,
@@ -166,7 +167,7 @@ export function object<R extends Members, O extends Members = Record<never, neve
   };
 }
 
-/** Any of the shapes. When all fail, the complaint that got deepest into the value is the useful one. */
+/** Any of the shapes. If all fail, reports the error with the deepest path. */
 export function either<const S extends Shape[]>(...shapes: S): Shape<ShapeOf<S[number]>> {
   const expected = listWords(shapes.map((shape) => shape.expected));
   return {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ids seen so far in 8 bytes each, so that a million records stay a few megabytes.
+// The ids seen so far in 8 bytes each: a million records need a few megabytes.
 
 /** A set of strings kept as 64-bit hashes: among ten million, two collide once in 370,000 runs. */
 export class IdSet {
   #slots = new Uint32Array(2 * 4096);
   #size = 0;
 
-  /** False if the id was there already. */
+  /** False if the id is already in the set. */
   add(id: string): boolean {
     if (this.#size * 4 >= this.#slots.length) this.#grow();
     // Two 32-bit hashes with the multipliers of MurmurHash3, mixed into each other at the end.

@@ -3,12 +3,12 @@
 
 const EXIF_MARKS = ['Exif\0\0', 'eXIf', 'EXIF'].map((mark) => Buffer.from(mark, 'latin1'));
 
-/** Whether an EXIF block, which may turn the picture, stands in the bytes. */
+/** Whether the bytes contain an EXIF block, which may rotate the image. */
 export function mayBeTurned(bytes: Buffer): boolean {
   return EXIF_MARKS.some((mark) => bytes.includes(mark));
 }
 
-/** Media type and size from the first bytes; undefined for TIFF, AVIF and what is no image. */
+/** Media type and size from the first bytes; undefined for TIFF, AVIF and other data. */
 export function imageHeader(bytes: Buffer): { mediaType: string; width: number; height: number } | undefined {
   const ascii = (from: number, to: number) => bytes.toString('latin1', from, to);
   if (bytes.length >= 24 && ascii(1, 4) === 'PNG') {

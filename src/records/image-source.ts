@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sources and kinds of images: the one list of kinds that every stage reads, recognised by their first bytes, and
-// the one place that opens what a record or a file names as an image (a path, a file: URL, a data: URI).
+// Sources and kinds of images: the list of image formats that all stages read, recognised by their first bytes, and
+// the reader of an image named in a record or a file (a path, a file: URL, a data: URI).
+
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { count } from './count.ts';
 
 export interface ImageKind {
   name: 'JPEG' | 'PNG' | 'WebP' | 'GIF' | 'TIFF' | 'AVIF';
   mediaType: string;
-  /** Of a file, without the dot. */
+  /** File extension, without the dot. */
   extension: string;
 }
 
@@ -23,12 +25,12 @@ const KINDS: Readonly<Record<ImageKind['name'], ImageKind>> = {
 /** Completes "expected ...". */
 export const IMAGE_EXPECTED = 'a JPEG, PNG, WebP, GIF, TIFF or AVIF image';
 
-/** Bytes that are enough for imageKind. */
+/** Number of bytes that imageKind needs. */
 export const IMAGE_HEAD_BYTES = 32;
 
 const MAX_FILE_BYTES = 2 ** 30;
 
-/** The kind by the first bytes; undefined when no stage reads it. */
+/** The kind by the first bytes; undefined if unsupported. */
 export function imageKind(bytes: Uint8Array): ImageKind | undefined {
   if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return KINDS.JPEG;
   if (latin1(bytes, 0, 8) === '\x89PNG\r\n\x1a\n') return KINDS.PNG;
@@ -38,7 +40,7 @@ export function imageKind(bytes: Uint8Array): ImageKind | undefined {
   return latin1(bytes, 4, 4) === 'ftyp' && latin1(bytes, 8, 4).startsWith('avi') ? KINDS.AVIF : undefined;
 }
 
-/** What bytes that are no image of ours are, for "got ...". */
+/** A description of unsupported bytes, for "got ...". */
 export function describeBytes(bytes: Uint8Array): string {
   if (bytes.length === 0) return 'an empty file';
   const kind = imageKind(bytes);
@@ -57,7 +59,7 @@ function latin1(bytes: Uint8Array, start: number, length: number): string {
   return String.fromCharCode(...bytes.subarray(start, start + length));
 }
 
-/** An unreadable image: what was expected and what came. Callers add the place. */
+/** An unreadable image: expected and actual content. Callers add the place. */
 export class ImageSourceError extends Error {
   override name = 'ImageSourceError';
   readonly expected: string;
@@ -75,7 +77,7 @@ export async function imageBytes(source: string): Promise<Buffer> {
   return openImage(source, (path) => readFile(path));
 }
 
-/** Throws ImageSourceError for an image file that is not there; a data: URI, and what is in a file, is checked only by decoding. */
+/** Throws ImageSourceError for a missing file. Only decoding checks a data: URI and a file's content. */
 export async function checkImageSource(source: string): Promise<void> {
   if (!source.startsWith('data:')) await openImage(source, () => Promise.resolve());
 }
@@ -92,7 +94,7 @@ export function imageUri(bytes: Uint8Array): string {
   return `data:${mediaType};base64,${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')}`;
 }
 
-/** The path that a file: URL on this machine stands for; anything else as it is. Throws ImageSourceError. */
+/** The path of a file: URL on this machine; other text unchanged. Throws ImageSourceError. */
 export function localPath(source: string): string {
   if (!/^file:/i.test(source)) return source;
   try {
@@ -102,14 +104,14 @@ export function localPath(source: string): string {
   }
 }
 
-/** The bytes of text that is nothing but an image in base64; undefined for other text, such as a path. */
+/** The bytes of text that is an image in base64; undefined for other text, such as a path. */
 export function bareBase64(text: string): Buffer | undefined {
-  // Short texts are paths; of long ones the first bytes must be an image's.
+  // Short texts are paths; long ones must decode to the first bytes of an image.
   if (text.length < 64 || imageKind(Buffer.from(text.slice(0, 64), 'base64')) === undefined) return undefined;
   return /^[A-Za-z0-9+/_\s-]+={0,2}\s*$/.test(text) ? Buffer.from(text, 'base64') : undefined;
 }
 
-/** Only regular files are opened: a pipe or a device would hang or never end. */
+/** Opens only regular files, because a pipe or a device could hang. */
 async function openImage<T>(source: string, open: (path: string) => Promise<T>): Promise<T> {
   const path = localPath(source);
   if (bareBase64(path) !== undefined)
@@ -118,7 +120,8 @@ async function openImage<T>(source: string, open: (path: string) => Promise<T>):
     const info = await stat(path);
     if (!info.isFile())
       throw new ImageSourceError('an image file', info.isDirectory() ? 'a directory' : 'a special file');
-    if (info.size > MAX_FILE_BYTES) throw new ImageSourceError('an image file of at most 1 GiB', `${info.size} bytes`);
+    if (info.size > MAX_FILE_BYTES)
+      throw new ImageSourceError('an image file of at most 1 GiB', count(info.size, 'byte'));
     return await open(path);
   } catch (cause) {
     if (cause instanceof ImageSourceError) throw cause;
@@ -137,7 +140,7 @@ export function dataUriBytes(uri: string): Buffer {
   if (!/;base64$/i.test(head.trim())) return Buffer.from(percentDecoded(body), 'latin1');
   const text = body.includes('%') ? percentDecoded(body) : body;
   const bytes = Buffer.from(text, 'base64');
-  // Buffer.from stops at the first bad character without a word.
+  // Buffer.from silently stops at the first invalid character.
   const digits = text.replace(/[\s=]/g, '').length;
   if (bytes.length < Math.floor((digits * 3) / 4)) throw new ImageSourceError('base64 data', 'other characters');
   return bytes;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Codes of the characters that JSON is built of: the same as UTF-8 bytes and as UTF-16 units.
+// Codes of JSON's structural characters, equal in UTF-8 and UTF-16.
 
 export const QUOTE = 0x22;
 export const COMMA = 0x2c;

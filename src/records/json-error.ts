@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a line stops being JSON. The engine's own message names no position for short lines, and differs by version.
+// Finds the position of a JSON error. V8's message has no position for short lines, and differs by version.
 
-/** The fault in text that JSON.parse refuses, with its 1-based column. */
+/** The error in text that JSON.parse refuses, with its 1-based column. */
 export function describeJsonError(text: string): string {
   const at = firstBadOffset(text);
   if (at >= text.length) return `the line ends at column ${text.length} before the value does`;
@@ -11,7 +11,7 @@ export function describeJsonError(text: string): string {
 
 type Expecting = 'value' | 'first item' | 'key' | 'first key' | 'colon' | 'comma' | 'end';
 
-/** Offset of the first character that no JSON text could have there; the length when the text is cut short. */
+/** Offset of the first character that no JSON text could have there; the length if the text is truncated. */
 function firstBadOffset(text: string): number {
   const open: ('{' | '[')[] = [];
   let expecting: Expecting = 'value';
@@ -72,7 +72,7 @@ function stringEnd(text: string, opening: number): End {
 
 function scalarEnd(text: string, at: number): End {
   const word = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
-  // The beginning of a scalar, perhaps all of it.
+  // The start of a scalar, or all of it.
   const begun =
     /t(?:r(?:ue?)?)?|f(?:a(?:l(?:se?)?)?)?|n(?:u(?:ll?)?)?|-?(?:(?:0|[1-9]\d*)(?:\.(?:\d+(?:[eE][+-]?\d*)?)?|[eE][+-]?\d*)?)?/y;
   word.lastIndex = at;

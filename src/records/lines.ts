@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// NDJSON in and out. readLines is the hot path, with a splitter of its own; readNdjson is the `ndjson` package
-// with what it lacks, for side files and live pipes. Both give the same lines; bench/ndjson has the ratio.
+// Reads and writes NDJSON. readLines is the hot path, with its own splitter; readNdjson extends the `ndjson` package,
+// for side files and live pipes. Both give the same lines; bench/ndjson measures the ratio.
 import { constants, isUtf8 } from 'node:buffer';
 import type { Transform } from 'node:stream';
 import { RecordError, RunError } from './error.ts';
@@ -8,12 +8,12 @@ import { stringifyExact } from './exact.ts';
 import { isObject, joinPath, type Place } from './field.ts';
 import { describeJsonError } from './json-error.ts';
 
-/** A line that is not blank: its value, or why it has none. */
+/** A non-blank line: its value, or the reason for none. */
 export interface Line {
   /** 1-based, blank lines counted. */
   line: number;
   value?: unknown;
-  /** The text as it was read. */
+  /** The original text. */
   text: string;
   error?: RecordError;
 }
@@ -24,9 +24,9 @@ const NEWLINE = 0x0a;
 const BYTE_ORDER_MARK = 0xfeff;
 
 /**
- * The lines of a byte stream, a batch for each chunk; a line is parsed when it is reached, so that it can be freed
- * before the next one. Byte order marks, CR LF and blank lines are taken in stride,
- * `null` is a value like any other; bad JSON and bad UTF-8 are lines with an error, and the next line is read.
+ * The lines of a byte stream, one batch per chunk. A line is parsed lazily, so it can be freed
+ * before the next one. Accepts byte order marks, CR LF, blank lines, and
+ * `null` as a value. Bad JSON and bad UTF-8 are lines with an error, and reading continues.
  */
 export async function* readLines(chunks: Chunks, source: string): AsyncGenerator<Iterable<Line>> {
   const at = { source, line: 0 };
@@ -37,8 +37,8 @@ export async function* readLines(chunks: Chunks, source: string): AsyncGenerator
 }
 
 /**
- * The same lines through the `ndjson` package. Use it where lines are few or come one at a time (label files,
- * journals, judges on a pipe); it is loaded on first use, since importing it costs 12 ms.
+ * The same lines through the `ndjson` package. Use it if lines are few or arrive one at a time (label files,
+ * journals, judges on a pipe). It is loaded on first use, because its import takes 12 ms.
  */
 export async function* readNdjson(chunks: Chunks, source: string): AsyncGenerator<Line> {
   const [{ default: ndjson }, { Readable }] = await Promise.all([import('ndjson'), import('node:stream')]);
@@ -46,8 +46,8 @@ export async function* readNdjson(chunks: Chunks, source: string): AsyncGenerato
   const badLines = new Map<number, RecordError>();
   const parser = ndjson.parse() as unknown as RowParser;
   const parseRow = parser.mapper;
-  // Alone the package ends at `null`, fails at a byte order mark, turns bad bytes into U+FFFD and counts no lines:
-  // its row parser is called from here, and what it gives travels in an object.
+  // The package ends at `null`, fails at a byte order mark, turns bad bytes into U+FFFD and counts no lines.
+  // So its row parser is called from here, and its result is wrapped in an object.
   parser.mapper = (raw) => {
     at.line += 1;
     const text = withoutMark(raw);
@@ -68,7 +68,7 @@ export async function* readNdjson(chunks: Chunks, source: string): AsyncGenerato
   }
 }
 
-/** One row as a line of JSON without its newline. Throws RunError on a value that JSON has no form for. */
+/** One row as a line of JSON without its newline. Throws RunError for a value that JSON cannot represent. */
 export function formatLine(row: object): string {
   try {
     return stringifyExact(row);
@@ -83,10 +83,10 @@ export function formatLine(row: object): string {
 // The part of split2's stream, which ndjson.parse() returns, that readNdjson builds on.
 type RowParser = Transform & { mapper(this: unknown, row: string): unknown };
 
-/** A longer line does not fit into a string. */
+/** A longer line does not fit in a string. */
 const MAX_LINE_BYTES = constants.MAX_STRING_LENGTH - 1024;
 
-/** Stands for a line of more than MAX_LINE_BYTES, which is read over. */
+/** Marks a line above MAX_LINE_BYTES, which is skipped. */
 const TOO_LONG = Buffer.alloc(0);
 
 function tooLong(at: Place): Line {
@@ -99,7 +99,7 @@ function tooLong(at: Place): Line {
   };
 }
 
-/** Chunks cut after a newline, so that no line is in two of them; the last may lack its newline. */
+/** Chunks split after a newline, so no line is in two of them; the last may lack its newline. */
 async function* wholeLines(chunks: Chunks): AsyncGenerator<Buffer> {
   let tail: Buffer[] = [];
   let tailBytes = 0;
@@ -209,7 +209,7 @@ function badUtf8(line: Buffer, at: Place): RecordError {
 function firstBadByte(bytes: Buffer): number {
   let good = 0;
   let bad = bytes.length + 1;
-  // A prefix of `good` bytes is UTF-8 as far as it goes, one of `bad` bytes is not.
+  // Invariant: a prefix of `good` bytes is valid UTF-8, one of `bad` bytes is not.
   while (bad - good > 1) {
     const middle = (good + bad) >>> 1;
     if (isUtf8Prefix(bytes.subarray(0, middle))) good = middle;
@@ -228,7 +228,7 @@ function isUtf8Prefix(bytes: Buffer): boolean {
   }
 }
 
-/** Throws if the value contains itself, saying where. */
+/** Throws if the value contains itself, with the place. */
 function checkCircles(row: object): void {
   const path = findCircle(row, [], '');
   if (path === undefined) return;
@@ -236,7 +236,7 @@ function checkCircles(row: object): void {
   throw new RunError('not-json', `cannot be written as JSON: ${path}${id} refers back to itself`);
 }
 
-/** Where a value contains itself, as a path; undefined when it does not. */
+/** The path at which a value contains itself, or undefined. */
 function findCircle(value: unknown, above: unknown[], path: string): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   if (above.includes(value)) return path;

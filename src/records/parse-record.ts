@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a parsed line to a record and back to text.
+// Converts a parsed line to a record, and a record to text.
 import { RunError } from './error.ts';
 import { repeatedKey } from './exact.ts';
 import { checkShape, isObject, type Place } from './field.ts';
@@ -10,12 +10,12 @@ import { recordShape } from './record-shape.ts';
 
 /** The record on a line, checked field by field; unknown fields are kept. Throws RecordError. */
 export function parseRecord(value: unknown, at: Place): VprefRecord {
-  // A row that failed earlier is passed on as it is: only its identity matters.
+  // A row that failed earlier passes unchanged: only its id is checked.
   if (isObject(value) && isObject(value.error) && typeof value.id === 'string') return value as unknown as VprefRecord;
   return checkShape(recordShape, value, at) as VprefRecord;
 }
 
-/** A line of input and what was parsed from it. The record must not be changed in place. */
+/** A line of input and its parsed record. The record must not be changed in place. */
 export interface InputText {
   text: string;
   record: object;
@@ -23,14 +23,14 @@ export interface InputText {
 }
 
 /**
- * One record as a line of JSON without its newline. The fields that it has from `input` are written as they were read.
- * Throws RunError on a value that JSON has no form for.
+ * One record as a line of JSON without its newline. Fields unchanged from `input` are written with their original text.
+ * Throws RunError for a value that JSON cannot represent.
  */
 export function formatRecord(record: object, input?: InputText): string {
   if (input === undefined) return formatLine(record);
   const appended = formatAppended(record as Members, input);
   if (appended !== undefined) return appended;
-  // The rest is written from values, of which a key that comes twice has lost one.
+  // The rest is written from values, which have lost one of two repeated keys.
   const problem = repeatedKey(input.record, input.text);
   if (problem !== undefined)
     throw new RunError('not-json', `${problem.path || 'record'}: expected ${problem.expected}, got ${problem.got}`);
@@ -39,7 +39,7 @@ export function formatRecord(record: object, input?: InputText): string {
 
 type Members = Record<string, unknown>;
 
-/** A record that is the input with fields after it, and perhaps another id: the input's text, then those fields. */
+/** Fast path for a record that is the input with additional last fields, or another id: the input's text, then these fields. */
 function formatAppended(record: Members, { text, record: input }: InputText): string | undefined {
   const names = Object.keys(record);
   let count = 0;
@@ -68,16 +68,16 @@ function formatValue(value: unknown): string {
   return typeof value === 'object' && value !== null ? formatLine(value) : JSON.stringify(value);
 }
 
-/** Top-level fields whose numbers JavaScript would rewrite (1.0, 1e5, 19-digit integers): name -> text as read. */
+/** Top-level fields whose numbers JavaScript would rewrite (1.0, 1e5, 19-digit integers): name -> original text. */
 export type VerbatimFields = Map<string, { parsed: string; text: string }>;
 
-// Number tokens whose text JSON.stringify does not give back, and some that it does: verbatimFields decides. Every
-// line is searched, so the forms are those that V8 searches fastest: the digits written out take a tenth of \d{16}.
+// Numbers that JSON.stringify may not reproduce; verbatimFields decides. Every
+// line is searched, so the pattern is V8's fastest form: written-out digits take a tenth of the time of \d{16}.
 const riskyForm = /\.\d*0[,\]}\s]|\d[eE][-+\d]|-0[,\]}\s]|0\.0{6}/;
 const riskyLength = /\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d/;
 const isRisky = (text: string) => riskyForm.test(text) || riskyLength.test(text);
 
-/** The fields of a line that must be written as they were read, or undefined when there is none. */
+/** The fields of a line that must keep their text, or undefined if there is none. */
 export function verbatimFields(text: string, value: unknown): VerbatimFields | undefined {
   if (!isRisky(text) || !isObject(value)) return undefined;
   const fields: VerbatimFields = new Map();
@@ -89,7 +89,7 @@ export function verbatimFields(text: string, value: unknown): VerbatimFields | u
   return fields.size > 0 ? fields : undefined;
 }
 
-// A field that a stage changed no longer prints as it was parsed, and is then written from its value.
+// A field changed by a stage prints differently than when parsed, so it is written from its value.
 function formatVerbatim(record: object, verbatim: VerbatimFields): string {
   const members: string[] = [];
   for (const [name, value] of Object.entries(record)) {
@@ -101,7 +101,7 @@ function formatVerbatim(record: object, verbatim: VerbatimFields): string {
   return `{${members.join(',')}}`;
 }
 
-/** Name and text of each member of a JSON object that is known to be valid. */
+/** Name and text of each member of a valid JSON object. */
 function* topLevelFields(text: string): Generator<[name: string, text: string]> {
   let depth = 0;
   let name: string | undefined;

@@ -10,7 +10,7 @@ export function promptMessages(prompt: VprefRecord['prompt']): Message[] {
   return typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
 }
 
-/** How many image slots the prompt writes itself. */
+/** Number of image slots in the prompt. */
 export function countImageMarks(prompt: VprefRecord['prompt']): number {
   let count = 0;
   for (const { content } of promptMessages(prompt)) {
@@ -22,7 +22,7 @@ export function countImageMarks(prompt: VprefRecord['prompt']): number {
 
 /**
  * Messages whose contents are part lists with one image part per image: `<image>` in a string marks a slot;
- * when the prompt writes no slot at all, the images come first in the first user turn.
+ * if the prompt has no slot, the images come first in the first user turn.
  */
 export function placeImages(prompt: VprefRecord['prompt'], numImages: number): Message[] {
   const written = countImageMarks(prompt);
@@ -47,7 +47,7 @@ function splitMarks(text: string): ContentPart[] {
   return parts;
 }
 
-/** A text's parts as templates take them: `<image>\nWhat is this?` means the image, then the question. */
+/** A text's parts in the templates' form: `<image>\nWhat is this?` means the image, then the question. */
 export function trimAroundImages(parts: readonly ContentPart[]): ContentPart[] {
   const trimmed = parts.map((part, index): ContentPart => {
     if (part.type === 'image') return part;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counter-based random numbers: what is drawn for a record depends on the seed and its keys alone,
-// never on order, sharding or how often a run was resumed.
+// Counter-based random numbers: a record's draws depend only on the seed and its keys,
+// never on order, sharding or resumes.
 
 /** A stream of draws. Two streams with the same seed and keys give the same numbers. */
 export interface RandomStream {
@@ -41,7 +41,7 @@ export function randomStream(seed: number, ...keys: string[]): RandomStream {
   function nextInt(n: number): number {
     if (!Number.isInteger(n) || n < 1 || n > 2 ** 32)
       throw new RangeError(`n: expected an integer in 1..2^32, got ${n}`);
-    // Draws at or above the largest multiple of n would favour the small results.
+    // Draws at or above the largest multiple of n would favour small results.
     const limit = 2 ** 32 - (2 ** 32 % n);
     for (;;) {
       const draw = nextUint32();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The record's definition: parser, JSON Schema and the check of man 5 vpref-records come from this table.
+// The record's definition: the parser, the JSON Schema and the check of man 5 vpref-records use this table.
 import {
   anyObject,
   anything,
@@ -21,6 +21,7 @@ import {
   tagged,
 } from './field.ts';
 import type { VprefRecord } from './record.ts';
+import { RECORDED_SETTINGS } from './sampling-settings.ts';
 
 const contentPart = tagged('type', { image: object({}), text: object({ text: string }) });
 const message = object({
@@ -68,11 +69,7 @@ const sampling = object(
     max_pixels: count,
     min_pixels: count,
     quantize: string,
-    temperature: number,
-    top_p: number,
-    top_k: number,
-    max_new_tokens: number,
-    beams: number,
+    ...Object.fromEntries(RECORDED_SETTINGS.map((field) => [field, number])),
     stop: arrayOf(string),
     steer: mapOf(number),
     seed: number,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The growing record: one object per prompt; every stage adds fields and passes unknown ones through.
-// man 5 vpref-records and schema/record.schema.json say the same thing.
+// man 5 vpref-records and schema/record.schema.json describe it.
+import type { RecordedSettings } from './sampling-settings.ts';
 
 /** A part of a message's content: an image slot, or text. */
 export type ContentPart = { type: 'image' } | { type: 'text'; text: string };
@@ -11,7 +12,7 @@ export interface Message {
   content: string | ContentPart[] | null;
 }
 
-/** One operation of a view with every drawn parameter, so that replaying it gives the same bytes. */
+/** One operation of a view with every drawn parameter, so a replay gives the same bytes. */
 export interface ViewOp {
   op: string;
   [parameter: string]: unknown;
@@ -31,58 +32,53 @@ export interface Response {
   text: string;
   /** Texts of the generated turns, first to last, when the prompt has assistant turns with content null. */
   turns?: string[];
-  /** Name of the view the response was given to; "original" is the clean image. */
+  /** Name of the response's view; "original" is the clean image. */
   view?: string;
-  /** Whose response it is, when a record holds responses of several models. */
+  /** The model's label, if a record holds responses of several models. */
   label?: string;
   /** Sum of log p over response tokens, end token included, full vocabulary, temperature 1, nats. */
   logps?: number;
   /** The same under the clean image, whatever the view was; written by score --view original. */
   logps_original?: number;
   num_tokens?: number;
-  /** Of the server that gave the answer: its log-probabilities, their sum (end token mostly left out), and the tokens' texts. */
+  /** From the server that gave the response: log-probabilities, their sum (usually without the end token), and the tokens' texts. */
   endpoint_logps?: number;
   endpoint_per_token_logps?: number[];
   endpoint_tokens?: string[];
-  /** The addends of logps and the tokens' texts, beside a server's; written by score. */
+  /** The terms of logps and the tokens' texts, to compare with a server's; written by score. */
   per_token_logps?: number[];
   tokens?: string[];
-  /** The same tokens read as a server might by mistake, by the mistake's name; written by score --drift. */
+  /** Log-probabilities of these tokens under a possible mistake of the server, by the mistake's name; written by score --drift. */
   drift?: Record<string, number[]>;
   finish_reason?: 'stop' | 'length' | 'repetition' | 'error';
-  /** What ended the response where it was not the template's end token: a text or token of --stop, another end token of the model. */
+  /** The end of a response that did not end with the template's end token: a text or token of --stop, or another end token of the model. */
   stop?: string;
   seed?: number;
 }
 
-/** Variables of a chat template: what --template-arg gave, and strftime_now, the date of a template that writes one. */
+/** Variables of a chat template: those of --template-arg, and strftime_now, the date of a template that writes one. */
 export type TemplateArgs = Record<string, unknown>;
 
-/** What produced `responses`. */
-export interface Sampling {
+/** Model and settings that produced `responses`. */
+export interface Sampling extends RecordedSettings {
   model: string;
   adapter?: string | string[] | null;
   template?: string;
   template_args?: TemplateArgs;
   image_mode?: string;
-  /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
+  /** Bounds of height x width after resizing, for families that keep an image's shape. */
   max_pixels?: number;
   min_pixels?: number;
   /** Quantization of the language model's linear layers. */
   quantize?: string;
-  temperature?: number;
-  top_p?: number;
-  top_k?: number;
-  max_new_tokens?: number;
-  beams?: number;
   stop?: string[];
-  /** SteerLM attributes that were asked for. */
+  /** Requested SteerLM attributes. */
   steer?: Record<string, number>;
   seed?: number;
   dtype?: string;
 }
 
-/** How a judge call ended. Only `ok` carries scores. */
+/** The outcome of a judge call. Only `ok` has scores. */
 export type Outcome =
   | 'ok'
   | 'refused'
@@ -95,18 +91,18 @@ export type Outcome =
   | 'invalid'
   | 'transport';
 
-/** One judge run over the responses of a record; the only place where scores live. */
+/** One judge run over the responses of a record; the only place of scores. */
 export interface Annotation {
   guide: string;
   judge: string;
   run: number;
-  /** order[k] = index into `responses` of the response shown at place k. */
+  /** order[k] = index into `responses` of the response shown at position k. */
   order?: number[];
   outcome: Outcome;
   /** One object per response, in the order of `responses`. */
   scores?: (Record<string, number> | null)[];
   verdict?: unknown;
-  /** Of scores that are expected grades: how much of the judge's probability the guide's replies had. */
+  /** For scores that are expected values: the share of the judge's probability on the guide's replies. */
   mass?: (Record<string, number> | null)[];
   /** The claims of each response, in the order of `responses`. */
   claims?: Claim[][];
@@ -117,14 +113,14 @@ export interface Annotation {
   [extra: string]: unknown;
 }
 
-/** A statement of a response, checked against the image. */
+/** A claim of a response, checked against the image. */
 export interface Claim {
   text: string;
   p_yes: number;
   mass: number;
 }
 
-/** Why `pair` chose as it did. */
+/** The reason for `pair`'s choice. */
 export interface PairInfo {
   rule: string;
   [extra: string]: unknown;
@@ -138,12 +134,12 @@ export interface RefFingerprint {
   template?: string;
   template_args?: TemplateArgs;
   image_mode?: string;
-  /** Bounds of height x width that pictures were brought between, of families that keep a picture's own shape. */
+  /** Bounds of height x width after resizing, for families that keep an image's shape. */
   max_pixels?: number;
   min_pixels?: number;
   /** Quantization of the language model's linear layers. */
   quantize?: string;
-  /** Digest of the scored inputs: token ids of prompt and responses, pixel plan, bytes of the images. Absent in files of 0.1. */
+  /** Digest of the scored inputs: token ids of prompt and responses, pixel plan, bytes of the images. Absent in files of version 0.1. */
   inputs?: string;
 }
 
@@ -178,9 +174,9 @@ export interface VprefRecord {
   rejected_images?: string[] | string[][];
   response?: string;
   label?: boolean;
-  /** Used by train where it is a number; of 0.1 it may be a user's own field. */
+  /** Used by train if it is a number; in files of version 0.1 it may be a user's field. */
   weight?: unknown;
-  /** Likewise. */
+  /** As weight. */
   beta?: unknown;
   ref_chosen_logps?: number;
   ref_rejected_logps?: number | number[];

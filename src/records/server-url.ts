@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A server's URL as users write it, and the login that may stand in it: sent in a header, neither shown nor stored.
+// A server's URL as given by the user. A login in it is sent in a header, and neither printed nor stored.
 
 /** A URL without its login. */
 export interface ServerUrl {
   url: string;
-  /** Authorization header for the login, where the URL had one. */
+  /** Authorization header for the login, if the URL has one. */
   login: { authorization?: string };
 }
 
-/** Takes the login out of an http(s) URL; undefined where the text is none. */
+/** Splits the login from an http(s) URL; undefined if the text is not a URL. */
 export function splitLogin(text: string): ServerUrl | undefined {
   if (!URL.canParse(text)) return undefined;
   const url = new URL(text);
@@ -33,12 +33,12 @@ export function versionHint(url: string, flag: string): string {
   return hasVersion ? '' : ` (${flag} wants the URL with its version part, such as http://host:8000/v1)`;
 }
 
-/** The text with what stands between :// and @ of its URLs left out. */
+/** The text without the logins in its URLs (between :// and @). */
 export function withoutLogins(text: string): string {
   return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"']*(?:@[^\s/?#@"']*)*@/gi, '$1');
 }
 
-/** What of these headers must never be shown: keys, and a login with its password. */
+/** Secrets in these headers that must never be printed: keys, and a login with its password. */
 export function headerSecrets(headers: Record<string, string>): string[] {
   return Object.entries(headers).flatMap(([name, value]) => {
     if (!/^(?:authorization|x-api-key|x-goog-api-key)$/i.test(name)) return [];

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Views of a record as later stages read them: which image files, and which noise the engine adds to the normalised tensor.
+// Views of a record as later stages read them: image files, and noise that the engine adds to the normalised tensor.
 import { FieldError } from './error.ts';
 import type { View, ViewOp, VprefRecord } from './record.ts';
 
-/** The name under which the clean images are known among the views. */
+/** The view name of the clean images. */
 export const ORIGINAL_VIEW = 'original';
 
 /** The recipe of a `diffusion` operation: step of the schedule (0..999), seed of the generator (below 2^53). */
@@ -14,12 +14,12 @@ export interface DiffusionNoise {
 
 export interface ViewInputs {
   images: string[];
-  /** Pixel operations of each image that are still to be applied; absent where the files have them or there are none. */
+  /** Pixel operations still to apply to each image; absent if the files include them or there are none. */
   ops?: ViewOp[][];
   noise?: DiffusionNoise;
 }
 
-/** The images of a view, or the clean images. Throws FieldError{"view"} when there is no such view. */
+/** The images of a view, or the clean images. Throws FieldError{"view"} if there is no such view. */
 export function viewInputs(record: VprefRecord, name: string): ViewInputs {
   const clean = record.images ?? [];
   if (name === ORIGINAL_VIEW) return { images: clean };
@@ -32,7 +32,7 @@ export function viewInputs(record: VprefRecord, name: string): ViewInputs {
   return { ...viewImages(view, clean), ...(noise && { noise }) };
 }
 
-/** The view's image files, or the clean images with the operations that make them the view's. */
+/** The view's image files, or the clean images with the view's operations. */
 export function viewImages(view: View, clean: string[]): Pick<ViewInputs, 'images' | 'ops'> {
   if (view.images !== undefined) return { images: view.images };
   return { images: clean, ...(hasPixelOps(view) && { ops: clean.map((_, index) => pixelOps(view, index)) }) };
@@ -43,7 +43,7 @@ export function hasPixelOps({ ops }: View): boolean {
   return ops.some(({ op }) => op !== 'diffusion');
 }
 
-// Of several images each has its own operations, marked with its number.
+// With several images, each has its own operations, marked with its number.
 function pixelOps({ ops }: View, image: number): ViewOp[] {
   return ops.filter((op) => op.op !== 'diffusion' && (op.image === undefined || op.image === image));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a model can run on this machine, one check a row.
+// doctor: checks whether a model can run on this machine, one check per row.
+
 import { totalmem } from 'node:os';
 import type { Family } from '../../families/family.ts';
 import { weightFiles } from '../engine/checkpoint-files.ts';
@@ -9,12 +10,15 @@ import type { GenerateRequest } from '../engine/requests.ts';
 import { findNonFinite } from '../engine/safetensors.ts';
 import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.ts';
 import { checkFolders, imageMarks } from '../model/load.ts';
+import { count } from '../records/count.ts';
 import { RunError } from '../records/error.ts';
+import { SAMPLING_DEFAULTS } from '../records/sampling-settings.ts';
 import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
 import { type ImageTokens, promptIds } from '../text/prompt-ids.ts';
 import { loadTokenizer, type ModelTokenizer } from '../text/tokenizer.ts';
 import { attempt, type Check, gibibytes } from './doctor/check.ts';
+import { examineForms } from './doctor/examine-forms.ts';
 import { describeImages, describePicture, type ImageModel, pictureOf } from './doctor/examine-images.ts';
 import { examineStep, type StepToExamine } from './doctor/examine-step.ts';
 
@@ -24,12 +28,14 @@ export interface ModelToExamine {
   device: 'auto' | 'cpu' | 'cuda';
   dtype: 'auto' | 'f32' | 'bf16';
   images: ImageOptions;
-  /** Pictures whose tokens are wanted; the first is that of the training step's prompt. */
+  /** Read configuration and headers alone. */
+  headersOnly: boolean;
+  /** Images to count tokens of; the first is in the training step's prompt. */
   pictures: readonly string[];
   step: StepToExamine;
 }
 
-/** The model's checks in the order in which a run would meet them; ends at the first that makes the rest pointless. */
+/** The model's checks in the order of a run. Stops at the first failure that makes later checks meaningless. */
 export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check> {
   const { model, adapters, device, dtype } = asked;
   const fingerprints = await attempt('files', 'download the whole directory again', async () => {
@@ -73,12 +79,15 @@ export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check
     const image = family.vision && info.vision && { id: info.vision.imageTokenId, token: family.vision.imageToken };
     yield tokenizerFits(tokenizer, policy, image);
     yield await template(model, tokenizer, policy, family);
-    if (plan) yield* images({ family, plan, policy, tokenizer }, asked.pictures);
-    yield await finite(model, adapters);
-    yield await forward(policy, tokenizer);
-    yield await memory(policy); // what is planned is known once something has run
     const pictured = plan && { family, plan, policy, tokenizer };
-    yield await trainingStep(policy, asked, pictured);
+    if (pictured) yield* images(pictured, asked.pictures);
+    yield* await forms(asked, pictured);
+    if (!asked.headersOnly) {
+      yield await finite(model, adapters);
+      yield await forward(policy, tokenizer);
+      yield await memory(policy); // the memory plan exists only after a run
+      yield await trainingStep(policy, asked, pictured);
+    }
     yield { check: 'limits', ok: true, detail: limits(family) };
   } finally {
     await policy.close();
@@ -133,6 +142,17 @@ async function* images(model: ImageModel, pictures: readonly string[]): AsyncGen
   }
 }
 
+async function forms(
+  { model, device, dtype, step, pictures }: ModelToExamine,
+  image: ImageModel | undefined,
+): Promise<Iterable<Check>> {
+  const made = await attempt('form', 'see the message', async () => {
+    const options = { model, adapters: [], device, dtype, ...(image && { normalisation: image.plan.normalisation }) };
+    return examineForms(options, step, image && (await pictureOf(pictures[0], image)));
+  });
+  return 'check' in made ? [made] : made;
+}
+
 async function memory(policy: Policy): Promise<Check> {
   const lines = policy.memoryPlan().trim().split('\n').filter(Boolean);
   const bytes = weightBytes(policy);
@@ -157,14 +177,14 @@ async function trainingStep(
   return 'check' in made ? made : { check: 'step', ...made, ...(!made.ok && { remedy }) };
 }
 
-/** What is not done with a family's checkpoints, and why. */
+/** Limits of a family's checkpoints, and why. */
 function limits({ vision }: Family): string {
   if (vision === undefined) return "text only; LoRA applies to the decoder's linear layers";
   const video = vision.videoToken === undefined ? '' : '; video is not supported, a text with its token is refused';
   return `the vision tower is frozen, LoRA applies to the decoder's linear layers, --train-projector trains the projector${video}`;
 }
 
-// Reads every byte of the weights: what makes one value of a run NaN is seen nowhere else.
+// Reads every byte of the weights, because no other check finds a NaN.
 async function finite(model: string, adapters: readonly string[]): Promise<Check> {
   const folders: [dir: string, name: string][] = [
     [model, 'model.safetensors'],
@@ -176,7 +196,7 @@ async function finite(model: string, adapters: readonly string[]): Promise<Check
       for (const { name: tensor, nan, infinite } of await findNonFinite(file))
         found.push(`${file}: ${tensor}: ${nan} NaN, ${infinite} infinite`);
   if (found.length === 0) return { check: 'finite', ok: true, detail: 'no NaN and no infinity in the weights' };
-  const more = found.length > 3 ? `; and ${found.length - 3} more tensors` : '';
+  const more = found.length > 3 ? `; and ${count(found.length - 3, 'more tensor')}` : '';
   return {
     check: 'finite',
     ok: false,
@@ -185,7 +205,7 @@ async function finite(model: string, adapters: readonly string[]): Promise<Check
   };
 }
 
-// Of weights that fill the memory each pass would read the disk again.
+// Weights that do not fit in memory would be read from disk again in each pass.
 async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check> {
   if (policy.info.device === 'cpu' && weightBytes(policy) > totalmem() / 2)
     return { check: 'forward', ok: true, detail: 'not run: the weights take more than half of the memory' };
@@ -197,7 +217,7 @@ async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check
       branches: [Int32Array.from(tokenizer.encode(' Hello.'))],
     });
     if (!logps!.every(Number.isFinite)) throw new RunError('nonfinite', `log-probabilities ${[...logps!]}`);
-    await policy.generate({ ...ONE_TOKEN, promptIds }); // so that the memory for sampling is planned
+    await policy.generate({ ...ONE_TOKEN, promptIds }); // makes the engine plan its sampling memory
     return logps!;
   });
   return 'check' in result
@@ -210,14 +230,9 @@ async function forward(policy: Policy, tokenizer: ModelTokenizer): Promise<Check
 }
 
 const ONE_TOKEN: Omit<GenerateRequest, 'promptIds'> = {
-  images: [],
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
+  ...SAMPLING_DEFAULTS,
   maxNewTokens: 1,
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
+  images: [],
   stopStrings: [],
   eosTokenIds: new Int32Array(),
   seed: 0,

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// mix: rows of several files in given proportions. Which rows, and in which order, depends on the seed, the weights and the files' sizes alone.
+// mix: rows of several files in given proportions. Rows and order depend only on the seed, the weights and the files' sizes.
 
 import { type Row, type RowResult, rowError } from '../flow/stage.ts';
+import { count } from '../records/count.ts';
 import { RecordError, UsageError } from '../records/error.ts';
 import { IdSet } from '../records/id-set.ts';
 import { randomStream } from '../records/random.ts';
 
 export interface MixFile {
-  /** For messages. */
+  /** File name, for messages. */
   source: string;
   weight: number;
-  /** Rows that it has. */
+  /** Number of rows. */
   numRows: number;
-  /** Its rows in order, or why a line is none. */
+  /** Its rows in order, or the error of a line. */
   rows(): AsyncIterable<Row | BadRow>;
 }
 
-/** A line that gives no record. */
+/** A line that is not a record. */
 export interface BadRow {
   source: string;
   line: number;
@@ -24,14 +25,14 @@ export interface BadRow {
 }
 
 /**
- * Rows to take of each file: together `limit`, by the largest remainder; without a limit, the most that the weights allow before a file
- * runs out. Throws UsageError where a file has fewer rows than its share.
+ * Rows to take from each file: `limit` in total, by the largest remainder. Without a limit, the maximum that the weights allow before a
+ * file runs out. Throws UsageError if a file has fewer rows than its share.
  */
 export function mixShares(files: readonly Pick<MixFile, 'source' | 'weight' | 'numRows'>[], limit?: number): number[] {
   const sum = files.reduce((total, { weight }) => total + weight, 0);
   if (limit === undefined) {
     const unit = Math.min(...files.map(({ weight, numRows }) => numRows / weight));
-    // A product such as 7 / 0.7 * 0.7 may end just below the whole number that it stands for.
+    // In floating point, a product such as 7 / 0.7 * 0.7 may end just below the integer.
     return files.map(({ weight, numRows }) => Math.min(numRows, Math.floor(unit * weight * (1 + 1e-12))));
   }
   const exact = files.map(({ weight }) => (limit * weight) / sum);
@@ -43,14 +44,14 @@ export function mixShares(files: readonly Pick<MixFile, 'source' | 'weight' | 'n
   for (const [index, { source, numRows }] of files.entries())
     if (shares[index]! > numRows)
       throw new UsageError(
-        `${source}: expected at least ${shares[index]} rows, its share of --limit ${limit}, got ${numRows}`,
+        `${source}: expected at least ${count(shares[index]!, 'row')}, its share of --limit ${limit}, got ${numRows}`,
       );
   return shares;
 }
 
 /**
- * `shares[i]` rows of file i, each set of rows equally likely, each in its file's order; the files in an order that is drawn row by row.
- * An id that comes twice is that row's error.
+ * `shares[i]` rows of file i, uniformly drawn, in file order. The next file is drawn row by row.
+ * A repeated id is that row's error.
  */
 export async function* mix(
   files: readonly MixFile[],
@@ -73,7 +74,7 @@ export async function* mix(
       })!;
       next.left -= 1;
       const { value, done } = await next.rows.next();
-      // Only where the input is asked to end early.
+      // Only if the input ends early.
       if (done) return;
       yield toResult(value, ids);
     }
@@ -82,7 +83,7 @@ export async function* mix(
   }
 }
 
-/** `count` of the file's rows: each is taken with the probability (still to take) / (still to come). */
+/** Draws `count` of the file's rows: takes each with probability (rows to take) / (rows left). */
 async function* drawnRows(file: MixFile, count: number, seed: number, index: number): AsyncGenerator<Row | BadRow> {
   const draw = randomStream(seed, 'mix/rows', String(index));
   let [needed, coming] = [count, file.numRows];

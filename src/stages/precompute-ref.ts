@@ -12,8 +12,8 @@ import { checkInputs, referenceInputs } from './reference-inputs.ts';
 import { pairFields, pairTexts } from './score.ts';
 
 /**
- * Adds `ref_*` and `ref`. A record that has them from this very model passes through; from another, it is an error: a file must not
- * mix references. Image-side negatives are scored with `chosen`.
+ * Adds `ref_*` and `ref`. A record that has them from this model passes through. From another model it is an error, because a file must
+ * not mix references. Image-side negatives are scored with `chosen`.
  */
 export function precomputeRef(context: ModelContext): Stage {
   return mapRowsInFlight(async (row, signal) => {
@@ -25,10 +25,10 @@ export function precomputeRef(context: ModelContext): Stage {
     if (texts.length === 0) throw new RecordError(row, 'record', 'chosen and rejected, or response', 'none of them');
     const inputs = await referenceInputs(row, plan, context);
     if (record.ref?.inputs !== undefined) checkInputs(row, record.ref.inputs, inputs, COMPUTE_AGAIN);
-    // A ref of 0.1 does not say which texts its sums are of: they are computed again.
+    // A `ref` of version 0.1 does not record its texts, so its sums are recomputed.
     if (record.ref?.inputs !== undefined && isComplete(record)) return [record];
     const rejectedSets = rejectedImageSets(row);
-    // All images first, so that the requests come in one order.
+    // Load all images first, so the order of requests is deterministic.
     const [images, ...rejectedImages] = await Promise.all(
       [record.images ?? [], ...rejectedSets].map((sources) => loadImages(row, { images: sources }, plan, context)),
     );
@@ -64,7 +64,7 @@ export function precomputeRef(context: ModelContext): Stage {
 
 const COMPUTE_AGAIN = 'remove ref and ref_* to compute them again';
 
-// Image-side negatives: `rejected_images` is one set of images, or several.
+// Image-side negatives: `rejected_images` holds one set of images, or several.
 function rejectedImageSets(row: Row): string[][] {
   const { rejected_images: rejected, chosen } = row.record;
   if (rejected === undefined || rejected.length === 0) return [];

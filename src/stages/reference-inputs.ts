@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `ref.inputs`: a digest of what reference sums were computed for, in named sections, so that a later stage can say which of them has changed.
+// `ref.inputs`: a digest of the inputs of reference sums, in named sections, so a later stage can name the section that changed.
 import { createHash } from 'node:crypto';
 import type { Row } from '../flow/stage.ts';
 import type { ModelContext, RecordPlan } from '../model/context.ts';
@@ -12,15 +12,15 @@ import { promptIds } from '../text/prompt-ids.ts';
 const DIGITS = 32;
 
 /**
- * `SECTION:DIGEST ...` of a record: token ids of its prompt and of each response, how its pixels are made, the bytes of its images. Throws RecordError
- * for an image that cannot be read.
+ * `SECTION:DIGEST ...` of a record: token ids of its prompt and responses, image processing, bytes of its images. Throws RecordError
+ * for an unreadable image.
  */
 export async function referenceInputs(row: Row, plan: RecordPlan, context: ModelContext): Promise<string> {
   const { record } = row;
   const { images = [], rejected_images: rejectedImages = [], chosen, rejected, response } = record;
   const turns = writtenTurns(row, images.length, context);
   const prompt = promptIds(turns, images.length, plan.template, context.tokenizer, context.vision?.tokens);
-  // Lengths are for those who compute.
+  // Length limits matter only for computing.
   const unbounded = { prompt, promptIds: new Int32Array(), numPositions: 0 };
   const digestOf = (text: string) => digest(responseTokenIds(unbounded, { text }, context));
   const bytes = (sources: readonly string[]) => Promise.all(sources.map((source) => imageDigest(row, source, context)));
@@ -42,7 +42,7 @@ export async function referenceInputs(row: Row, plan: RecordPlan, context: Model
   return sections.flatMap(([name, value]) => (value === undefined ? [] : [`${name}:${value}`])).join(' ');
 }
 
-// The mode and what the processor's settings say.
+// The image mode and the processor's settings.
 function pixelSettings({ images }: RecordPlan, { vision }: ModelContext): unknown[] {
   if (images === undefined || vision === undefined) return [null];
   const { mode, ...settings } = images;
@@ -71,8 +71,8 @@ const CHANGED: Record<string, string> = {
 };
 
 /**
- * Throws RecordError naming what of the record is not what its stored sums were computed for. A section that the record no longer has is not asked
- * for; `advice` is what helps.
+ * Throws RecordError naming the inputs that differ from those of the stored sums. Skips sections that the record no longer has.
+ * `advice`: how to fix it.
  */
 export function checkInputs(row: Row, stored: string, now: string, advice: string): void {
   const before = sectionsOf(stored);

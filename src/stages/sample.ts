@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Responses to each record's prompt: to its own images and to the views of them.
+// sample: responses to each record's prompt, with its images or with views of them.
 import type { Generated, ImageInput } from '../engine/requests.ts';
 import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
@@ -9,24 +9,25 @@ import { planRecord, provenance } from '../model/record-plan.ts';
 import { RecordError, RunError } from '../records/error.ts';
 import { rngKey } from '../records/random.ts';
 import type { Response, Sampling } from '../records/record.ts';
+import { recordedSettings, samplingSettings } from '../records/sampling-settings.ts';
 import { steerRequest, withRequest } from '../records/steerlm.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 import type { Turn } from '../text/chat-template.ts';
-import { recordSamplingParams, type SamplingParams, samplingSettings } from './sample/sampling-params.ts';
+import { recordSamplingParams, type SamplingParams } from './sample/sampling-params.ts';
 
-/** How to sample responses. A record's `sampling_params` override these, not the views, the label or the seed. */
+/** How to sample responses. A record's `sampling_params` override these, except views, label and seed. */
 export interface SampleOptions extends SamplingParams {
   /** "original", "all" (the record's images and every view), or the name of a view. */
   views: string;
   label?: string;
-  /** Whether responses carry their log-probability. */
+  /** Whether to store each response's log-probability. */
   logps: boolean;
   /** SteerLM: attributes of the response that the last user turn asks for. */
   steer?: Record<string, number>;
   seed: number;
 }
 
-// One view of one record, on its way to responses.
+// One view of one record, while its responses are generated.
 interface Job {
   row: Row;
   view: string;
@@ -41,13 +42,13 @@ interface Job {
 interface GeneratedResponse {
   text: string;
   generated: Generated;
-  /** What ended it, where that was not its end token. */
+  /** The text or token that ended it, if not its end token. */
   stop?: string;
-  /** Texts of all generated turns when there are several. */
+  /** Texts of all generated turns, if there are several. */
   turns?: string[];
 }
 
-/** Adds `responses` and `sampling`. The n responses of a view share the computation of its prompt. */
+/** Adds `responses` and `sampling`. The n responses of a view share one prefill of its prompt. */
 export function sample(options: SampleOptions, context: ModelContext): Stage {
   return mapRowsInFlight(async (row, signal) => {
     const params = recordSamplingParams(row, options);
@@ -75,7 +76,7 @@ async function sampleView(job: Job): Promise<GeneratedResponse[]> {
   return Promise.all(Array.from({ length: n }, (_, branch) => converse(turns, job, branch)));
 }
 
-// Generates the open turns one after the other: each sees what was generated before.
+// Generates the open turns in order: each sees the generated turns before it.
 async function converse(turns: (Turn | null)[], job: Job, branch: number): Promise<GeneratedResponse> {
   const written: Turn[] = [];
   const texts: string[] = [];
@@ -98,11 +99,11 @@ async function generateTurn(
   const { tokenizer, engine } = context;
   const { promptIds, numPositions } = preparePrompt(turns, images, plan, context);
   const { strings, bytes, ids } = stops(params.stop, context);
-  // The template's end token ends a response, also where the model's configuration does not name it.
+  // The template's end token ends a response, even if the model's config does not name it.
   const end = endId(plan, context);
   const { eosIds } = engine.info;
   const more = end === undefined || eosIds.includes(end) ? ids : [...ids, end];
-  // The response ends where the positions end; its finish_reason says so.
+  // A response that reaches the model's last position ends with finish_reason length.
   const maxNewTokens = Math.min(params.maxNewTokens, engine.info.maxPositions - numPositions);
   const request = {
     promptIds,
@@ -124,7 +125,7 @@ async function generateTurn(
   });
 }
 
-// Undefined where the template does not show how a turn ends: that is an error only for those who learn from it or score it.
+// Undefined if the template does not show a turn's end: an error only for training and scoring.
 function endId({ template }: RecordPlan, { tokenizer }: ModelContext): number | undefined {
   try {
     const { end } = template.assistantTurn();
@@ -135,7 +136,7 @@ function endId({ template }: RecordPlan, { tokenizer }: ModelContext): number | 
   }
 }
 
-// What ended a response, where it was not its end token: another token, or the first text of --stop in it.
+// The end of a response that did not end with its end token: another token, or the first text of --stop.
 function stopOf(
   { ids }: Generated,
   whole: string,
@@ -147,7 +148,7 @@ function stopOf(
   return last === undefined || last === end ? undefined : context.tokenizer.tokenText(last);
 }
 
-// A stop string that is a token of its own (such as </s>) is looked for as an id; others as bytes of the text.
+// A stop string that is a single token (such as </s>) is matched as an id; others as bytes of the text.
 function stops(stop: string[], { tokenizer }: ModelContext): { strings: string[]; bytes: Uint8Array[]; ids: number[] } {
   const isToken = (text: string) => {
     const id = tokenizer.tokenId(text);
@@ -188,18 +189,14 @@ function responseOf(
 function samplingOf(params: SamplingParams, options: SampleOptions, plan: RecordPlan, context: ModelContext): Sampling {
   return {
     ...provenance(plan, context),
-    temperature: params.temperature,
-    top_p: params.topP,
-    top_k: params.topK,
-    max_new_tokens: params.maxNewTokens,
-    ...(params.numBeams > 1 && { beams: params.numBeams }),
+    ...recordedSettings(params),
     ...(params.stop.length > 0 && { stop: params.stop }),
     ...(options.steer !== undefined && { steer: options.steer }),
     seed: options.seed,
   };
 }
 
-// The record's turns, open ones as null, the response as the last: null.
+// The record's turns; open turns and the final response are null.
 function openDialogue({ row, images, options: { steer }, context }: Job): (Turn | null)[] {
   const { prompt } = row.record;
   const asked = steer === undefined ? prompt : withRequest(prompt, steerRequest(steer));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// score --drift: the tokens of answers that a server gave, scored as we read the record and as a server might read it by mistake, so that
-// `eval drift` can say which of these readings the server's log-probabilities are.
+// score --drift: scores the tokens of a server's responses under our reading of the record, and under readings that a server may use by mistake.
+// `eval drift` then finds the reading that matches the server's log-probabilities.
 import type { ImageMode } from '../../families/family.ts';
 import type { ImageInput } from '../engine/requests.ts';
 import { mapRowsInFlight } from '../flow/in-flight.ts';
@@ -15,7 +15,7 @@ import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import type { ChatTemplate, Turn } from '../text/chat-template.ts';
 import { earlierTurns, responseText, rounded, withLogps } from './score.ts';
 
-/** The model in other forms by their names: dtype:bf16, no-adapter. */
+/** Variants of the model by name: dtype:bf16, no-adapter. */
 export type OtherForms = ReadonlyMap<string, ModelContext>;
 
 /**
@@ -49,7 +49,7 @@ function isServers({ endpoint_per_token_logps: logps }: Response): boolean {
   return logps !== undefined;
 }
 
-/** Of each view, in each image mode that the family knows; undefined where another mode than ours cannot take the picture. */
+/** Images of each view in each image mode of the family; undefined if another mode cannot take the image. */
 type Images = ReadonlyMap<string, ImageInput[]>;
 
 async function imagesOfReadings(
@@ -95,7 +95,7 @@ async function scoreReadings(row: Row, response: Response, setting: Setting): Pr
   const text = responseText(response, context);
   const [ours] = await scoreResponses(own, [text], context, signal);
   const drift: Record<string, number[]> = {};
-  // What a reading makes of the prompt may be what another has made of it already.
+  // Two readings may give the same prompt.
   const seen = new Set([promptKey(own)]);
   for (const [name, read] of await readings(row, response, turns, own, setting)) {
     const prepared = attempt(read);
@@ -113,7 +113,7 @@ async function scoreReadings(row: Row, response: Response, setting: Setting): Pr
 
 type Reading = [name: string, read: () => PreparedPrompt];
 
-/** What servers are known to get wrong about a prompt. */
+/** Known server mistakes in prompts. */
 async function readings(
   row: Row,
   response: Response,
@@ -178,7 +178,7 @@ function withImages(turn: Turn, change: (image: ContentPart) => ContentPart[]): 
   return { ...turn, content: turn.content.flatMap((part) => (part.type === 'image' ? change(part) : [part])) };
 }
 
-// With the line breaks beside pictures that the family's templates write themselves, or without those that they do not.
+// Adds the line breaks beside images that the family's templates write, or removes those that they do not write.
 function otherwiseBroken(row: Row, response: Response, context: ModelContext, numImages: number): Turn[] {
   const vision = context.vision!;
   const family = { ...vision.family, imagesOnOwnLine: !vision.family.imagesOnOwnLine };
@@ -203,7 +203,7 @@ function withIds(own: PreparedPrompt, ids: readonly number[], added: number): Pr
   return { ...own, promptIds: Int32Array.from(ids), numPositions: own.numPositions + added };
 }
 
-// By pixels as well as by ids: two image modes may take as many tokens.
+// Compare pixels too, because two image modes may have equal token counts.
 function promptKey({ promptIds, images }: PreparedPrompt): string {
   const crops = images.flatMap(({ crops }) => crops.map(({ height, width, pixels }) => [height, width, sumOf(pixels)]));
   return `${promptIds.join()} ${crops.join(';')}`;
@@ -219,7 +219,7 @@ function sameTokens(a: Int32Array, b: Int32Array): boolean {
   return a.length === b.length && a.every((id, index) => id === b[index]);
 }
 
-/** What a reading makes, or undefined where the model, its template or its positions do not allow it. */
+/** The result of a reading, or undefined if the model, its template or its positions do not allow it. */
 function attempt<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -236,7 +236,7 @@ async function attemptScore<T>(score: () => Promise<T>): Promise<T | undefined> 
   }
 }
 
-// Of a reading that cannot be there is nothing to compare; failures of the engine are the run's.
+// An impossible reading is skipped. Engine failures stop the run.
 function unlessOurs(cause: unknown): undefined {
   const isReadings =
     cause instanceof FieldError || (cause instanceof RunError && ['too-long', 'template'].includes(cause.code));

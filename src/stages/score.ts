@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log-probabilities under the policy of the texts that a record holds: responses, choices, chosen and rejected.
+// score: log-probabilities under the policy of a record's texts: responses, choices, chosen and rejected.
 
 import { mapRowsInFlight } from '../flow/in-flight.ts';
 import type { Row, Stage } from '../flow/stage.ts';
@@ -10,7 +10,7 @@ import { RecordError } from '../records/error.ts';
 import type { Response, VprefRecord } from '../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../records/view.ts';
 
-/** `logps_original` of every response: its log-probability under the clean image. A record without responses is an error of the record. */
+/** `logps_original` of every response: its log-probability under the clean image. Throws RecordError for a record without responses. */
 export function scoreOnOriginal(context: ModelContext): Stage {
   return mapRowsInFlight(async (row, signal) => {
     const { responses = [] } = row.record;
@@ -26,7 +26,7 @@ export function scoreOnOriginal(context: ModelContext): Stage {
   }, context);
 }
 
-/** Scores what is there. A record with nothing to score is an error of the record. */
+/** Scores all texts of a record. Throws RecordError if there is none. */
 export function score(context: ModelContext): Stage {
   return mapRowsInFlight(async (row, signal) => {
     const { record } = row;
@@ -58,10 +58,10 @@ export function score(context: ModelContext): Stage {
   }, context);
 }
 
-// Scores texts after the prompt with a view's images; `earlier` fills the prompt's open turns.
+// Texts to score after the prompt with a view's images; `earlier` fills the prompt's open turns.
 type ScoreView = (view: string, earlier: string[], texts: ResponseText[]) => Promise<ScoredText[]>;
 
-// The images of every view that has texts are loaded first, so that the requests come in one order.
+// Load the images of every view with texts first, so the order of requests is deterministic.
 async function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal: AbortSignal): Promise<ScoreView> {
   const { record } = row;
   const names = new Set((record.responses ?? []).map(({ view }) => view ?? ORIGINAL_VIEW));
@@ -78,7 +78,7 @@ async function scorer(row: Row, plan: RecordPlan, context: ModelContext, signal:
   };
 }
 
-// Each response is scored with the images and after the turns that it was given to; those that share both share one prompt.
+// Each response is scored with its own view and earlier turns; responses with both equal share one prompt.
 async function scoreResponsesByView(
   responses: Response[],
   scoreView: ScoreView,
@@ -103,7 +103,7 @@ async function scoreResponsesByView(
   return scored;
 }
 
-/** The sums; beside a server's log-probabilities those of each token too, so that eval drift can compare. */
+/** The sums. If there are server log-probabilities, also per-token values, so eval drift can compare. */
 export function withLogps(
   response: Response,
   { logps, numTokens, ids, perTokenLogps }: ScoredText,
@@ -114,12 +114,12 @@ export function withLogps(
   return { ...scored, per_token_logps: rounded(perTokenLogps), tokens: tokenTexts(ids, context) };
 }
 
-/** To a millionth, which is less than what f32 leaves open. */
+/** Rounded to a millionth, below the precision of f32. */
 export function rounded(logps: Float32Array): number[] {
   return Array.from(logps, (logp) => Number(logp.toFixed(6)));
 }
 
-/** Texts of tokens, special ones by their names. */
+/** Texts of tokens; special tokens by name. */
 export function tokenTexts(ids: Int32Array, { tokenizer }: ModelContext): string[] {
   const bytes = tokenizer.tokenBytes();
   return Array.from(ids, (id) =>
@@ -127,13 +127,13 @@ export function tokenTexts(ids: Int32Array, { tokenizer }: ModelContext): string
   );
 }
 
-/** The turns that were generated before the response's own. */
+/** The generated turns before the response. */
 export function earlierTurns({ turns }: Response): string[] {
   return turns?.slice(0, -1) ?? [];
 }
 
-// A response that was cut by its length, for repeating itself or at a text of --stop never came to its end token; another token may have ended it. The text
-// of --stop was generated and counts, as in the log-probability that sample gives.
+// A response that was cut (by length, repetition or --stop) has no end token; another token may have ended it. The text
+// of --stop was generated and counts, as in sample's log-probability.
 export function responseText({ text, finish_reason, stop }: Response, { tokenizer }: ModelContext): ResponseText {
   if (finish_reason === 'length' || finish_reason === 'repetition') return { text, end: false };
   if (stop === undefined) return { text, end: true };
@@ -146,7 +146,7 @@ export function pairTexts({ chosen, rejected, response }: VprefRecord): string[]
   return [chosen ?? [], rejected ?? [], response ?? []].flat();
 }
 
-/** `policy_*` or `ref_*` fields from the log-probabilities of `pairTexts`. */
+/** The `policy_*` or `ref_*` fields, from the log-probabilities of `pairTexts`. */
 export function pairFields(record: VprefRecord, logps: number[], prefix: 'policy' | 'ref'): Partial<VprefRecord> {
   const { chosen, rejected, response } = record;
   const fields: Record<string, number | number[]> = {};

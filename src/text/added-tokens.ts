@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Added tokens in a text, as the Rust library finds them: leftmost, longest, and a single_word one only between non-word characters.
+// Finds added tokens in a text, as the Rust library does: leftmost, longest, and a single_word token only between non-word characters.
 
 /** An entry of tokenizer.json's added_tokens. */
 export interface AddedToken {
@@ -16,7 +16,7 @@ const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d';
 const BEGINS_WITH_WORD = new RegExp(`^[${WORD}]`, 'u');
 const ENDS_WITH_WORD = new RegExp(`[${WORD}]$`, 'u');
 
-/** What the library asks of a splitter: the text in pieces, each added token a piece of its own. */
+/** The library's splitter interface: returns the text in pieces, with each added token as a separate piece. */
 export function addedTokenSplitter(tokens: readonly AddedToken[]): { split(text: string): string[] } {
   const longestFirst = tokens
     .filter(({ content }) => content !== '')
@@ -45,7 +45,7 @@ export function addedTokenSplitter(tokens: readonly AddedToken[]): { split(text:
   };
 }
 
-/** What of tokenizer.json added tokens depend on. */
+/** The parts of tokenizer.json that added tokens depend on. */
 export interface TokenizerDefinition {
   added_tokens: AddedToken[];
   model: { vocab: Record<string, number> };
@@ -55,7 +55,7 @@ export interface TokenizerDefinition {
 const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
 
 /**
- * Adds what the configuration files name and tokenizer.json lacks, as transformers does: first added_tokens_decoder in order of its ids, then special
+ * Adds tokens that the config files name and tokenizer.json lacks, as transformers does: first added_tokens_decoder in order of its ids, then special
  * tokens; each under its id in the vocabulary, or the next free one.
  */
 export function addConfiguredTokens(

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// "A cat" and "I think" begin with words, not with the letters of options.
+// Distinguishes the words "A" and "I" ("A cat", "I think") from option letters.
 
 const JOINING = /^\s+(?:because|since|as|and|or|but|for|which|given|due|if|when|while|rather|is|would|with)\b/;
 
-/** Whether the letter at the end of this match is the article or the pronoun: a word in small letters follows it. */
+/** Whether the letter at the end of this match is the article or the pronoun: a lower-case word follows it. */
 export function isArticle(text: string, match: RegExpMatchArray): boolean {
   const letter = match[0].at(-1)!;
   if (letter !== 'A' && letter !== 'I') return false;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a template writes around an assistant's text: found by rendering a dialogue with the turn and comparing it with the prompt to generate it.
+// Finds the text that a template writes around an assistant turn: renders a dialogue with the turn and compares it with the generation prompt.
 import { RunError } from '../records/error.ts';
 import type { Turn } from './chat-template.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
 
-/** What stands around a response. */
+/** The text around a response. */
 export interface AssistantTurn {
   /** White space between the prompt and the response. */
   joint(promptText: string): string;
-  /** The token that ends it: the template's own, or eos_token where it writes none. */
+  /** The token that ends it: the template's, or eos_token if it writes none. */
   end: string | undefined;
 }
 
@@ -16,7 +16,7 @@ const QUESTION = 'Vprefquestionprobe';
 const ANSWER = 'Vprefanswerprobe';
 const HINT = 'choose another template with --template';
 
-/** Throws RunError{"template"} where the rendering does not show how a turn begins or ends. */
+/** Throws RunError{"template"} if the rendering does not show the begin or end of a turn. */
 export function probeAssistantTurn(
   render: (turns: readonly Turn[], start: boolean) => string,
   tokenizer: ModelTokenizer,
@@ -36,7 +36,7 @@ function turnOf(role: Turn['role'], text: string): Turn {
   return { role, content: [{ type: 'text', text }] };
 }
 
-// Some templates want the last turn to be the user's; what follows the response then ends where that turn's text begins.
+// Some templates require a final user turn; then the response's suffix ends before that turn's text.
 function renderDialogue(render: (turns: readonly Turn[], start: boolean) => string, user: Turn): string {
   const dialogue = [user, turnOf('assistant', ANSWER)];
   try {
@@ -49,7 +49,7 @@ function renderDialogue(render: (turns: readonly Turn[], start: boolean) => stri
 }
 
 function jointOf(prompt: string, before: string, note: (message: string) => void): string {
-  // What the prompt has beyond the turn's beginning (an empty block of thoughts) was asked for by arguments.
+  // Further text of the prompt (an empty reasoning block) comes from template arguments.
   if (prompt.startsWith(before)) return '';
   if (!before.startsWith(prompt))
     throw cannotTell(

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The templates that --template names: turns as the original LLaVA wrote them. Source: haotian-liu/LLaVA conversation.py (texts and separators).
+// The templates of --template: turns in the original LLaVA's form. Source: haotian-liu/LLaVA conversation.py (texts and separators).
 import { UsageError } from '../records/error.ts';
 import type { ChatTemplate, Turn } from './chat-template.ts';
 import type { ImageMarks } from './content-kind.ts';
 
-/** Names that `--template` takes besides auto. */
+/** Values of `--template` besides auto. */
 export const BUILT_IN_TEMPLATES = ['vicuna_v1', 'llava_v1', 'llama-2', 'plain'] as const;
 
-/** The template of that name; its turns end in `eosToken`. Throws UsageError for an unknown name. */
+/** The template of that name; its turns end with `eosToken`. Throws UsageError for an unknown name. */
 export function builtInTemplate(name: string, eosToken?: string, image: ImageMarks = LLAVA_MARKS): ChatTemplate {
   const render = Object.hasOwn(BUILT_IN_RENDERERS, name) ? BUILT_IN_RENDERERS[name] : undefined;
   if (render === undefined) {
@@ -25,7 +25,7 @@ export function builtInTemplate(name: string, eosToken?: string, image: ImageMar
   };
 }
 
-/** `<image>` on a line of its own. */
+/** `<image>` on a separate line. */
 const LLAVA_MARKS: ImageMarks = { mark: '<image>', onOwnLine: true };
 
 type Renderer = (turns: readonly Turn[], image: ImageMarks) => string;
@@ -92,7 +92,7 @@ function splitSystem(
   };
 }
 
-// Where the training put images on lines of their own a single one stands first with a line break; several stay where they were written.
+// If training put images on separate lines, a single image comes first with a line break; several keep their positions.
 function contentText({ content }: Turn, { mark, onOwnLine }: ImageMarks): string {
   const images = content.filter((part) => part.type === 'image').length;
   const leading = content.slice(0, images).every((part) => part.type === 'image');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From messages to the text that the model reads: the checkpoint's own chat template, or a built-in one by name.
+// Renders messages to the model's text: by the checkpoint's chat template, or by a built-in one.
 import { join } from 'node:path';
 import { RunError, UsageError } from '../records/error.ts';
 import { placeImages, trimAroundImages } from '../records/prompt.ts';
@@ -13,33 +13,33 @@ import { readJsonObject, readTextFile } from './json-file.ts';
 import { isDate, strftime } from './strftime.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
 
-/** A turn whose contents are parts; every assistant turn is written out. */
+/** A turn with content parts; every assistant turn has its text. */
 export interface Turn {
   role: Message['role'];
   content: ContentPart[];
 }
 
-/** Renders turns and the start of the assistant's response, with the family's image mark where an image goes. */
+/** Renders turns and the start of the assistant's response, with the family's mark per image. */
 export interface ChatTemplate {
-  /** What records store in `sampling.template` and `ref.template`: "auto" or the built-in's name. */
+  /** Value of `sampling.template` and `ref.template`: "auto" or the built-in's name. */
   readonly name: string;
-  /** What records store in `template_args`: what was given, and the date where the template asks for one. */
+  /** Value of `template_args`: the given arguments, and the date if the template uses one. */
   readonly args: TemplateArgs;
   render(turns: readonly Turn[]): string;
-  /** The turns alone, responses included, without the start of another; absent in built-in templates. */
+  /** Renders only the turns, responses included, without the start of another; absent in built-in templates. */
   renderWhole?(turns: readonly Turn[]): string;
-  /** What stands around a response. Throws RunError{"template"} where the template does not show it. */
+  /** The text around a response. Throws RunError{"template"} if the template does not show it. */
   assistantTurn(): AssistantTurn;
 }
 
 export interface TemplateOptions {
-  /** How the family writes images; absent for a text-only model. */
+  /** The family's image mark; absent for a text-only model. */
   image?: ImageMarks;
-  /** Ids that generation stops at. */
+  /** Ids that end generation. */
   eosIds?: readonly number[];
-  /** Variables of the template; strftime_now is the date that it is given. */
+  /** Variables of the template; strftime_now is the date for strftime_now(). */
   args?: TemplateArgs;
-  /** The date where args have none: YYYY-MM-DD. */
+  /** The date if args have none: YYYY-MM-DD. */
   date?: string;
   note?(message: string): void;
 }
@@ -72,8 +72,8 @@ export async function loadChatTemplate(
 }
 
 /**
- * The record's prompt as turns with one image part per image, and the assistant turns that are still to be generated as null. A line break beside an
- * image in a text goes where the family's own templates write it.
+ * The record's prompt as turns with one image part per image, and null for open assistant turns. Removes a line break beside an
+ * image if the family's templates write it.
  */
 export function promptTurns(
   prompt: VprefRecord['prompt'],
@@ -113,12 +113,12 @@ async function ownTemplateSource(dir: string, tokenizer: ModelTokenizer): Promis
   return undefined;
 }
 
-/** The name under which the date stands among a template's arguments: that of the function that it is for. */
+/** Name of the date among a template's arguments, equal to the function that uses it. */
 export const DATE_ARGUMENT = 'strftime_now';
-/** What the template is given by us. */
+/** Variables that we pass to the template. */
 const RESERVED_ARGUMENTS = ['messages', 'add_generation_prompt'];
 
-// No image comes to a text-only model.
+// A text-only model has no images.
 const NO_IMAGES: ImageMarks = { mark: '', onOwnLine: false };
 
 async function ownTemplate(source: string, tokenizer: ModelTokenizer, options: TemplateOptions): Promise<ChatTemplate> {
@@ -132,7 +132,7 @@ async function ownTemplate(source: string, tokenizer: ModelTokenizer, options: T
     try {
       return template.render({
         ...tokenizer.specialTokens,
-        // As transformers: these are there, and None.
+        // As in transformers, these exist and are None.
         tools: null,
         documents: null,
         [DATE_ARGUMENT]: new Callable(({ list }) => strftime(text(list[0] ?? ''), String(day))),
@@ -182,12 +182,12 @@ function failed(cause: unknown): never {
   throw new RunError('template', `chat template: ${cause.message}`, { cause });
 }
 
-/** The arguments with their names in order, so that equal ones are equal bytes. */
+/** The arguments sorted by name, so equal arguments give equal bytes. */
 function sorted(args: TemplateArgs): TemplateArgs {
   return Object.fromEntries(Object.entries(args).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The local date, as transformers' strftime_now takes it. */
+/** The local date, as in transformers' strftime_now. */
 export function today(): string {
   const now = new Date();
   const two = (value: number) => String(value).padStart(2, '0');

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a template takes contents as texts or as parts: found by rendering, since no pattern on the source shows it.
+// Finds whether a template takes contents as texts or as parts, by rendering, because the source does not show it reliably.
 import { RunError } from '../records/error.ts';
 import type { ContentPart } from '../records/record.ts';
 
-/** How images stand in a text. */
+/** Marks of images in a text. */
 export interface ImageMarks {
-  /** What stands for one. */
+  /** The mark of an image. */
   mark: string;
-  /** The training put images on lines of their own. */
+  /** Whether training put images on separate lines. */
   onOwnLine: boolean;
 }
 
@@ -16,8 +16,8 @@ export type ContentKind = 'string' | 'parts';
 const PROBE = 'Vprefcontentprobe';
 
 /**
- * Renders a word as a text and as parts and looks whether it comes out, and whether an image part does something. Texts where both work and there
- * are no images; parts where images are. Throws RunError{"template"} where neither works.
+ * Renders a word as a text and as parts, and checks whether it is printed, and whether an image part has an effect. If both work: texts without
+ * images, parts with images. Throws RunError{"template"} if neither works.
  */
 export function probeContentKind(render: (messages: unknown[]) => string, hasVision: boolean): ContentKind {
   const attempt = (content: unknown): string | RunError => {
@@ -31,7 +31,7 @@ export function probeContentKind(render: (messages: unknown[]) => string, hasVis
   const textPart = { type: 'text', text: PROBE };
   const [asText, asParts] = [attempt(PROBE), attempt([textPart])];
   const shows = (made: string | RunError) => typeof made === 'string' && made.includes(PROBE);
-  // A list that is printed shows its type.
+  // A printed list shows its `type` key.
   const takesParts = shows(asParts) && !/['"]type['"]: ['"]text['"]/.test(asParts as string);
   if (shows(asText) && !hasVision) return 'string';
   if (takesParts) {
@@ -46,7 +46,7 @@ export function probeContentKind(render: (messages: unknown[]) => string, hasVis
   );
 }
 
-/** Parts as one text: images in front stand on lines of their own where the training put them so, others where they are. */
+/** Parts as one text: leading images are on separate lines if training had them so; others keep their position. */
 export function stringContent(content: readonly ContentPart[], { mark, onOwnLine }: ImageMarks): string {
   const leading = content.findIndex((part) => part.type !== 'image');
   return content

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small files of a checkpoint: read only when they are files, and what stands in for a file is named.
+// Reads small files of a checkpoint. Refuses anything that is not a file, by name.
 import { lstat, open, stat } from 'node:fs/promises';
 import { RunError } from '../records/error.ts';
 
 const LFS_MARK = 'version https://git-lfs.github.com/spec/';
-/** As the engine's own reader; no configuration comes near. */
+/** The engine's reader has the same limit; no config comes near. */
 const MAX_DEPTH = 64;
 
-/** The text of a file; undefined when there is none. Throws RunError{code} for a folder, pipe or device, a dangling link or a Git LFS pointer. */
+/** The text of a file; undefined if there is none. Throws RunError{code} for a folder, pipe or device, a dangling link or a Git LFS pointer. */
 export async function readTextFile(file: string, code: string): Promise<string | undefined> {
   if (!(await isFile(file, code))) return undefined;
   let text: string;
@@ -25,7 +25,7 @@ export async function readTextFile(file: string, code: string): Promise<string |
   return text;
 }
 
-/** A JSON object file; undefined when there is none. Throws RunError{code} as readTextFile does, and when it is not a JSON object or nested too deeply. */
+/** A JSON object file; undefined if there is none. Throws RunError{code} as readTextFile does, and if it is not a JSON object or nested too deeply. */
 export async function readJsonObject(file: string, code: string): Promise<Record<string, unknown> | undefined> {
   const text = await readTextFile(file, code);
   if (text === undefined) return undefined;
@@ -43,7 +43,7 @@ export async function readJsonObject(file: string, code: string): Promise<Record
   return value as Record<string, unknown>;
 }
 
-/** Whether there is a regular file; throws RunError{code} where something else has the name. */
+/** Whether there is a regular file. Throws RunError{code} if something else has the name. */
 export async function isFile(path: string, code: string): Promise<boolean> {
   const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT' || cause.code === 'ENOTDIR') return undefined;
@@ -60,8 +60,8 @@ export async function isFile(path: string, code: string): Promise<boolean> {
 }
 
 /**
- * Throws RunError{code} when a file only stands for another: a Git LFS pointer, which a clone without git-lfs has in place of large files, or a
- * link's target as text, which a copy that knows no links makes of one.
+ * Throws RunError{code} if a file is only a placeholder: a Git LFS pointer from a clone without git-lfs, or a
+ * link's target as text from a copy without links.
  */
 export async function checkNoStandIn(path: string, code: string): Promise<void> {
   const handle = await open(path).catch((cause: Error) => {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Canonical ids: which tokens are the prompt's and which the response's.
-//   prompt   = chat template with the start of the response, tokenised with BOS; each image token replaced by what its image is among the ids
-//   response = what tokenising `prompt text + joint + response + end` adds; joint and end are the template's (assistant-turn.ts)
-// Everything that generates, scores or trains goes through here, so that a log-probability means the same everywhere.
+// Canonical ids of prompt and response.
+//   prompt   = chat template with the start of the response, tokenised with BOS; each image token replaced by its image's ids
+//   response = the ids that tokenising `prompt text + joint + response + end` adds; joint and end come from the template (assistant-turn.ts)
+// All commands that generate, score or train use this file, so a log-probability means the same in all.
 import { FieldError, RunError } from '../records/error.ts';
 import type { ChatTemplate, Turn } from './chat-template.ts';
 import type { ModelTokenizer } from './tokenizer.ts';
 
 /** A prompt ready for the engine. */
 export interface PromptIds {
-  /** What the template rendered, one image token per image. */
+  /** The rendered text, one image token per image. */
   readonly text: string;
   /** Ids before expansion: one image token per image. */
   readonly ids: readonly number[];
@@ -18,15 +18,15 @@ export interface PromptIds {
 
 /** The image part of a model's vocabulary; `undefined` for a text-only model. */
 export interface ImageTokens {
-  /** Id that stands for an image before expansion, and for a row of it after. */
+  /** Id of an image before expansion, and of each image position after. */
   id: number;
-  /** Its text. */
+  /** The token's text. */
   token: string;
-  /** The token of a frame of video, which no text may have. */
+  /** The video token, which no text may contain. */
   video?: { id: number; token: string };
 }
 
-/** Tokenises what the template made of the turns. Throws FieldError{"image-count"} unless exactly `numImages` image tokens come out, {"video"} for a video's. */
+/** Tokenises the rendered turns. Throws FieldError{"image-count"} unless there are exactly `numImages` image tokens, {"video"} for a video token. */
 export function promptIds(
   turns: readonly Turn[],
   numImages: number,
@@ -53,8 +53,8 @@ export function promptIds(
 }
 
 /**
- * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (a response that was cut), a text is another token.
- * Throws FieldError{"image-count"} when the response itself holds an image token, {"video"} for a video's, RunError{"template"} where the template does not show how a turn ends.
+ * Ids of a response after the prompt, end token included. `end: false` leaves the end token out (a response that was cut), a text names another token.
+ * Throws FieldError{"image-count"} if the response contains an image token, {"video"} for a video token, RunError{"template"} if the template does not show a turn's end.
  */
 export function responseIds(
   prompt: PromptIds,
@@ -78,8 +78,8 @@ export function responseIds(
 }
 
 /**
- * What stands for an image in expanded ids: `text` with one image token for each run, which is repeated once per row of the run. Throws
- * RunError{"tokenizer"} where the tokenizer does not find the runs' tokens in the text.
+ * The expanded ids of an image: `text` with one image token per run, repeated once per position of the run. Throws
+ * RunError{"tokenizer"} if the tokenizer does not find the runs' tokens in the text.
  */
 export function imageIds(
   text: string,
@@ -114,12 +114,12 @@ function refuseVideo(ids: readonly number[], field: string, image: ImageTokens |
 function encodeWithBos(text: string, tokenizer: ModelTokenizer): number[] {
   const ids = tokenizer.encode(text);
   const { bosIds } = tokenizer;
-  // A template that writes BOS itself must not get a second one.
+  // A template may write BOS itself; then add no second one.
   return bosIds.length > 0 && !startsWith(ids, bosIds) ? [...bosIds, ...ids] : ids;
 }
 
-// A merge over the border would change the prompt's own ids, which the branches share: then the continuation is tokenised after a
-// character that it cannot merge with, and that character's ids are taken off again.
+// A merge across the border would change the prompt's ids, which all branches share. Then the continuation is tokenised after a
+// character that cannot merge with it, and that character's ids are removed.
 function continuationIds(continuation: string, tokenizer: ModelTokenizer): number[] {
   for (const anchor of ['\n', ':', '|']) {
     const before = tokenizer.encode(anchor);

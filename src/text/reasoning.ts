@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reasoning that a model writes before its answer, taken off: what follows it is the answer.
+// Removes the reasoning that a model writes before its answer.
 
-/** One way of marking reasoning, case aside: how it begins and how it ends. */
+/** One pair of reasoning marks, case-insensitive: begin and end. */
 interface Marks {
   open: string;
   close: string;
@@ -18,25 +18,25 @@ const MARKS: Marks[] = [
   { open: '<\\|channel\\|>(?:analysis|commentary)<\\|message\\|>', close: '<\\|end\\|>' },
 ];
 
-/** What stands around the answer itself in such replies. */
+/** Marks around the answer in such replies. */
 const WRAPPERS = [
   /^<answer>([\s\S]*)<\/answer>$/i,
   /^<\|begin_of_solution\|>([\s\S]*?)(?:<\|end_of_solution\|>)?$/i,
   /^(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>([\s\S]*?)(?:<\|(?:end|return)\|>)?$/i,
 ];
 
-/** Whether a text holds reasoning that is marked as such. */
+/** Whether a text contains marked reasoning. */
 export function holdsReasoning(text: string): boolean {
   return withoutReasoning(text) !== text;
 }
 
 /**
- * The text after its reasoning blocks; unchanged where there is none. A block may lack its opening mark, which some
- * templates write into the prompt. A block that never ends leaves nothing: what the model would have answered is not
- * known. A mark counts as an opening only at the start of a line, so an answer may speak of one.
+ * The text after its reasoning blocks; unchanged if there is none. A block may lack its opening mark, which some
+ * templates write into the prompt. An unfinished block leaves an empty text, because the answer is
+ * unknown. An opening mark counts only at the start of a line, so an answer may mention one.
  */
 export function withoutReasoning(text: string): string {
-  // Most texts: nothing to look for.
+  // Fast path for most texts.
   if (!/[<[\u25c1]/.test(text) || isJson(text)) return text;
   let rest = text;
   for (const marks of MARKS) rest = withoutBlocks(rest, marks);
@@ -75,7 +75,7 @@ function withoutBlocks(text: string, { open, close }: Marks): string {
       from = end;
     } else if (mentions > 0) mentions -= 1;
     else {
-      // Closed and never opened: the template opened it.
+      // Closed but never opened: the template opened it.
       kept = [];
       from = end;
     }

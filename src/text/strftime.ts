@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Python's strftime in the C locale, for a date that is written down.
+// Python's strftime in the C locale, for a date given as text.
 import { TemplateError } from './jinja/values.ts';
 
 const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:T(\d{2}):(\d{2})(?::(\d{2}))?)?$/;
@@ -12,7 +12,7 @@ export function isDate(text: string): boolean {
   return match !== null && !Number.isNaN(Date.parse(`${text}Z`.replace(/^(.{10})Z$/, '$1')));
 }
 
-/** `date` (YYYY-MM-DD, midnight unless it has a time) in a format of Python's. Throws TemplateError naming a directive that is not supported. */
+/** `date` (YYYY-MM-DD, midnight unless it has a time) in a format of Python's. Throws TemplateError for an unsupported directive. */
 export function strftime(format: string, date: string): string {
   const parts = DATE.exec(date);
   if (parts === null) throw new TemplateError(`strftime_now: expected a date YYYY-MM-DD, got ${JSON.stringify(date)}`);

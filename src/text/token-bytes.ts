@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ids to bytes, and back to text: Llama's and GPT-2's decoders.
+// Converts ids to bytes and to text: Llama's and GPT-2's decoders.
 import type { AddedToken } from './added-tokens.ts';
 
 const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint's tokenizer: tokenizer.json as it is, with the special tokens of its configuration files.
+// A checkpoint's tokenizer: tokenizer.json, with the special tokens of its config files.
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
@@ -8,9 +8,9 @@ import { type AddedToken, addConfiguredTokens, addedTokenSplitter, type Tokenize
 import { readJsonObject } from './json-file.ts';
 import { ownDecoder, tokenBytes } from './token-bytes.ts';
 
-/** What the model commands need of a tokenizer. */
+/** The tokenizer interface of the model commands. */
 export interface ModelTokenizer {
-  /** Ids that the tokenizer itself puts in front of a text; empty when it adds none. */
+  /** Ids that the tokenizer puts before a text; may be empty. */
   readonly bosIds: readonly number[];
   readonly bosToken: string | undefined;
   readonly eosToken: string | undefined;
@@ -18,28 +18,28 @@ export interface ModelTokenizer {
   readonly padId: number | undefined;
   /** Number of ids, added tokens included: the highest id + 1. */
   readonly size: number;
-  /** Values that a chat template may use: bos_token, eos_token, ... */
+  /** Variables for chat templates: bos_token, eos_token, ... */
   readonly specialTokens: Readonly<Record<string, string>>;
   /** tokenizer_config.json, or {}. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Ids of a text; special tokens written in it are found, none is added. */
+  /** Ids of a text. Special tokens in the text are recognised; none is added. */
   encode(text: string): number[];
-  /** Text of ids with the special tokens left out; ids without a token give nothing. */
+  /** Text of ids without special tokens; unknown ids give no text. */
   decode(ids: readonly number[]): string;
   /** Id of a token, exactly as written in the vocabulary. */
   tokenId(token: string): number | undefined;
   /** The token of an id. */
   tokenText(id: number): string | undefined;
   isSpecial(id: number): boolean;
-  /** The first added token written in a text, special or not, or token of one of `ids`. */
+  /** The first added token in a text, special or not, or token of one of `ids`. */
   findAdded(text: string, ids?: readonly number[]): FoundToken | undefined;
-  /** The first special token written in a text. */
+  /** The first special token in a text. */
   findSpecial(text: string): FoundToken | undefined;
-  /** The bytes each id adds to a text, [size]; special tokens add none. Stop strings are matched on these. */
+  /** The bytes each id adds to a text, [size]; special tokens add none. Used to match stop strings. */
   tokenBytes(): Uint8Array[];
 }
 
-/** A token as it stands in a text. */
+/** A token's position in a text. */
 export interface FoundToken {
   token: string;
   id: number;
@@ -50,7 +50,7 @@ const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_
 
 /**
  * Loads DIR/tokenizer.json with DIR/tokenizer_config.json and DIR/special_tokens_map.json.
- * Throws RunError{"tokenizer"} when a file is missing, is not JSON, or describes a tokenizer that the library does not know.
+ * Throws RunError{"tokenizer"} if a file is missing, is not JSON, or describes an unsupported tokenizer.
  */
 export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
   const file = join(dir, 'tokenizer.json');
@@ -84,7 +84,7 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
     const token = tokenText(config[name]) ?? tokenText(map[name]);
     if (token !== undefined) specialTokens[name] = token;
   }
-  // Tokens under names of their own: image_token and others.
+  // Named tokens: image_token and others.
   for (const [name, value] of Object.entries((config.extra_special_tokens as object | null | undefined) ?? {})) {
     const token = tokenText(value);
     if (token !== undefined && !/^\d+$/.test(name)) specialTokens[name] ??= token;
@@ -129,7 +129,7 @@ export async function loadTokenizer(dir: string): Promise<ModelTokenizer> {
   };
 }
 
-// The library finds added tokens without a look at what stands beside them.
+// The library ignores the characters beside added tokens.
 function honourSingleWord(library: object, added: AddedToken[]): void {
   if (!added.some((token) => token.single_word)) return;
   const own = library as {
@@ -143,7 +143,7 @@ function honourSingleWord(library: object, added: AddedToken[]): void {
   own.splitter_normalized = addedTokenSplitter(normalized);
 }
 
-// The leftmost, and of those the longest.
+// The leftmost match, then the longest.
 function firstToken(
   text: string,
   tokens: readonly string[],
@@ -160,7 +160,7 @@ function firstToken(
   return best;
 }
 
-// What the tokenizer's own post-processor puts in front of a text; tokenizer_config's add_bos_token decides where it has none.
+// Ids that the tokenizer's post-processor puts before a text; without one, tokenizer_config's add_bos_token decides.
 function bosIds(
   library: {
     encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
@@ -204,10 +204,10 @@ function checkDefinition(file: string, definition: Record<string, unknown>): voi
   if (!Array.isArray(model!.merges)) fail('model', 'a list of merges');
 }
 
-/** A text that takes longer is the fault of a pattern that backtracks without end. */
+/** Time limit per text, against patterns with endless backtracking. */
 const MAX_ENCODE_MS = 5000;
 
-// Node's own limit for scripts, which also ends a regular expression that is at work.
+// Node's time limit for scripts also ends a running regular expression.
 function withinTime<T>(work: () => T, timeout: number, file: string): T {
   let result: { value: T } | undefined;
   const slot = globalThis as unknown as Record<string, unknown>;
@@ -228,7 +228,7 @@ function withinTime<T>(work: () => T, timeout: number, file: string): T {
 const LIMITED = '__vprefLimited';
 const limited = new Script(`globalThis.${LIMITED}()`);
 
-// No tokenizer in use is a tenth as large; a hostile id must not make a table of 2^31 entries.
+// Ten times the largest known tokenizer; a hostile id must not allocate a table of 2^31 entries.
 const MAX_ID = 4_000_000;
 
 function libraryDecoder(

@@ -56,7 +56,7 @@ describe('questions', () => {
     });
     assertFigures(rowOf(rows, 'state'), { accuracy: 99.9, precision: 99.9, recall: 99.9, f1: 99.9 });
     assertFigures(rowOf(rows, 'relation'), { n: 1, accuracy: 0, precision: 0, recall: 0, f1: 0, unparsed: 1 });
-    assert.match(notes.join('\n'), /^1 answers are not exactly Yes or No/m);
+    assert.match(notes.join('\n'), /^1 answer is not exactly Yes or No/m);
     // all: right 4 / 6.001 = 66.7, precision 3 / 3.001 = 100.0, recall 3 / 4.001 = 75.0, F1 = 1.5 / 1.7501 = 85.7
     assertFigures(rowOf(rows), { n: 6, accuracy: 66.7, precision: 100, recall: 75, f1: 85.7, score: 150 / 1.7501 });
   });
@@ -82,7 +82,7 @@ describe('questions', () => {
       annotations,
     );
     assertFigures(rowOf(some.rows), { n: 4 });
-    assert.match(some.notes.join('\n'), /no answer to any of the 1 attribute questions/);
+    assert.match(some.notes.join('\n'), /no answer to any of the 1 attribute question/);
     await assert.rejects(
       evaluateContents('amber', { 'a.json': JSON.stringify(answersTo(['Yes', 'No'])) }, annotations),
       /2 missing ids: 3, 4/,

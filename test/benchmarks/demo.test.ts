@@ -23,7 +23,7 @@ test('POPE splits of the demo', async () => {
   const all = rows.at(-1)!;
   const mean = ['random', 'popular', 'adversarial'].reduce((sum, split) => sum + scores[`pope_${split}`].f1, 0) / 3;
   assert.deepEqual([all.split, all.n, all.score], ['all', 900, 100 * mean]);
-  assert.deepEqual(notes, ['802 answers are skipped: they belong to other label files']);
+  assert.deepEqual(notes, ['802 answers of other label files are skipped']);
 });
 
 test('captions of the demo', async () => {

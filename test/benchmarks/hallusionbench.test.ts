@@ -85,7 +85,7 @@ describe('score', () => {
     );
     // figures: VD 0 whole, VD 1 half, VS 1 whole, VS 2 wrong: 2/4.  pairs: VD 0 whole, VD 1 half, VS half: 1/3
     assertFigures(rowOf(rows), { n: 6, score: 400 / 6, f_acc: 50, q_acc: 100 / 3, unparsed: 2 });
-    assert.match(notes.join(), /no answer to any of the 1 imageless questions: "all" excludes them/);
+    assert.match(notes.join(), /no answer to any of the 1 imageless question: "all" excludes them/);
   });
 
   test('records: words, or the judge of guide hallusionbench; a failed answer takes its figure and pair with it', async () => {

@@ -29,6 +29,7 @@ test('each folder is registered by its name, says what it is, and its guides loa
     const folder = join(root, 'src/benchmarks', name);
     const prose = readFileSync(join(folder, 'man.md'), 'utf8');
     assert.match(prose, /^eval: ./m, name);
+    assert.match(prose, new RegExp(`^example: (?:.*\\| )?vpref eval ${name}\\b`, 'm'), name);
     assert.equal(/^import: ./m.test(prose), benchmark.import !== undefined, name);
     assert.ok(benchmark.scored.length > 0, name);
     for (const file of readdirSync(folder).filter((file) => file.endsWith('.guide.md'))) {
@@ -89,7 +90,17 @@ export const toy: Benchmark = {
 test('a toy benchmark: a folder and a line', { timeout: 120_000 }, async () => {
   await runCli(['--version']); // builds what is copied below
   const copy = temporaryFolder('toy');
-  const parts = ['src', 'bin', 'guides', 'scripts', 'man', 'package.json', 'METHODS.md', 'tsconfig.json'];
+  const parts = [
+    'src',
+    'bin',
+    'guides',
+    'scripts',
+    'man',
+    'package.json',
+    'METHODS.md',
+    'tsconfig.json',
+    'oclif.manifest.json',
+  ];
   for (const part of parts)
     if (existsSync(join(root, part))) cpSync(join(root, part), join(copy, part), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));

@@ -8,40 +8,33 @@ import {
   sampleProgress,
   scoreProgress,
 } from '../../src/cli/figures.ts';
-import { newCounts } from '../../src/cli/progress.ts';
-import type { Stage } from '../../src/flow/stage.ts';
+import { type Figures, newCounts } from '../../src/cli/progress.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 import { newTally } from '../../src/stages/annotate/tally.ts';
 
-/** Runs a stage that gives `out` for the record `from`. */
-async function pass(wrap: (stage: Stage) => { stage: Stage; figures: object }, from: object, out: object) {
-  const row = { record: { id: 'a', prompt: 'q', ...from } as VprefRecord, source: 'f', line: 1 };
-  const made: Stage = async function* (rows) {
-    for await (const row of rows) yield { row, records: [{ ...row.record, ...out } as VprefRecord] };
-  };
-  const { stage, figures } = wrap(made);
-  async function* rows() {
-    yield row;
-    yield { ...row, line: 2 };
-  }
-  const results = [];
-  for await (const result of stage(rows())) results.push(result);
-  assert.equal(results.length, 2);
-  return (figures as { parts(seconds: number): string[] }).parts(2);
+/** Figures after 2 seconds in which two records `from` became records with `out`. */
+function partsAfter(figures: Figures, from: object, out: object): string[] {
+  const record = { id: 'a', prompt: 'q', ...from } as VprefRecord;
+  for (const line of [1, 2])
+    figures.see!({ row: { record, source: 'f', line }, records: [{ ...record, ...out } as VprefRecord] });
+  return figures.parts!(2);
 }
 
-test('sample: tokens of the answers it made, images of the views it answered', async () => {
+test('sample: tokens of the answers it made, images of the views it answered', () => {
   const old = { text: 'x', num_tokens: 1000, view: 'original' };
   const record = { images: ['i', 'j'], views: [{ name: 'flip', ops: [], seed: 0, images: ['k'] }], responses: [old] };
   const made = ['original', 'original', 'flip'].map((view) => ({ text: 'y', num_tokens: 20, view }));
-  assert.deepEqual(await pass(sampleProgress, record, { responses: [old, ...made] }), ['60 tokens/s', '3.0 images/s']);
+  assert.deepEqual(partsAfter(sampleProgress(), record, { responses: [old, ...made] }), [
+    '60 tokens/s',
+    '3.0 images/s',
+  ]);
 });
 
-test('score: all texts; augment: images of the views it added', async () => {
+test('score: all texts; augment: images of the views it added', () => {
   const record = { chosen: 'a', rejected: ['b', 'c'], responses: [{ text: 'd' }], choices: ['e'] };
-  assert.deepEqual(await pass(scoreProgress, record, {}), ['5.0 texts/s']);
+  assert.deepEqual(partsAfter(scoreProgress(), record, {}), ['5.0 texts/s']);
   const views = [{ name: 'f', ops: [], seed: 0 }];
-  assert.deepEqual(await pass(augmentProgress, { images: ['i', 'j'] }, { views }), ['2.0 images/s']);
+  assert.deepEqual(partsAfter(augmentProgress(), { images: ['i', 'j'] }, { views }), ['2.0 images/s']);
 });
 
 test('pair: kept; annotate: outcomes, cost, cache', () => {

@@ -104,7 +104,7 @@ test('export --on-error keep: failed records are in FILE.errors.ndjson, with the
   const input = `${ndjson([pair('a'), pair('b', { chosen: 3 }), { id: 'c', prompt: 'q' }, failed])}no json\n${ndjson([pair('e')])}`;
   const { code, stderr } = await runShell('vpref export trl -o out --on-error keep', { cwd, input });
   assert.equal(code, 3);
-  assert.match(stderr, /3 records failed and left out: they are in out\.errors\.ndjson\n$/);
+  assert.match(stderr, /3 records failed and left out: written to out\.errors\.ndjson\n$/);
   assert.equal(readFileSync(join(cwd, 'out'), 'utf8').split('\n').length, 3);
   const errors = readFileSync(join(cwd, 'out.errors.ndjson'), 'utf8').trim().split('\n');
   const kept = errors.map((line) => JSON.parse(line));

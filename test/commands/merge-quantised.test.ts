@@ -94,7 +94,7 @@ test('the 4-bit fixture: trained on, merged into what its codes stand for', { sk
       '-o',
       out,
     );
-    assert.match(stderr, /linear layers merged into .*the packed weights of .* are written as what they stand for/);
+    assert.match(stderr, /linear layers merged into .*the packed weights of .* are written dequantised/);
     expectClose(await logps(file, '--model', out), expected, 2e-3);
   }
 });

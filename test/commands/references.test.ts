@@ -86,7 +86,7 @@ test('a record that is too long ends the run, or is left out and counted', { ski
   assert.match(failed.stderr, /long\.ndjson:5: prompt and response: expected at most \d+ tokens/);
   const dropped = await train(input, '--loss', 'simpo', '--on-long', 'drop');
   assert.equal(dropped.code, 0, dropped.stderr);
-  assert.match(dropped.stderr, /1 of 5 records are too long and left out/);
+  assert.match(dropped.stderr, /1 record is too long and left out, of 5/);
   const none = await train(input, '--loss', 'simpo', '--on-long', 'drop', '--max-length', '20');
   assert.equal(none.code, 2);
   assert.match(none.stderr, /expected at least one record that is not too long/);

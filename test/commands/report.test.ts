@@ -62,7 +62,7 @@ test('--by charts the scores; NAME=FILE names a run; rows of no known kind are c
   const page = join(folder, 'by.html');
   const { code, stderr } = await runCli(['report', '--by', 'step', cells, `before=${base}`, '-o', page]);
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /1 rows are neither records, metrics nor scores: skipped/);
+  assert.match(stderr, /1 row skipped: not a record, metric or score row/);
   if (chromium === undefined) return;
   const dom = domOf(page);
   assert.match(dom, /aria-label="pope, by step\. pope: 80 at 500 to 82 at 800; before: 80\./);

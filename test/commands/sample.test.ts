@@ -229,3 +229,20 @@ test('--endpoint that is no URL is a usage error', async () => {
     assert.match(stderr, /--endpoint: expected a URL such as/);
   }
 });
+
+test('--verbose prints the model once, and the memory plan when the work is done', { skip }, async () => {
+  const tiny = join(root, 'fixtures/tiny-text');
+  const input = '{"id":"a","prompt":"the red one"}\n';
+  const { stderr, code } = await runCli(['sample', '--model', tiny, '--max-new-tokens', '4', '--verbose'], {
+    input,
+  });
+  const names = stderr.split('\n').map((line) => line.replace(/^vpref sample: |[\d.]+ |:.*/g, ''));
+  assert.deepEqual(
+    { code, names: names.slice(1) },
+    {
+      code: 0,
+      names: ['weights read in place', 'weights converted', 'KV cache', 'step arena', 'image rows', 'prompt rows', ''],
+    },
+  );
+  assert.match(stderr, /^vpref sample: 0\.1 M parameters stored as f32, f32 on cpu, \d+ threads\n/);
+});

@@ -128,7 +128,7 @@ test('undesirable answers that a loss learns all the same are counted', { skip }
   ] as const) {
     const { code, stderr } = await train(path('answers.ndjson'), out, '--max-steps', '1', ...flags);
     assert.equal(code, 0, stderr);
-    const warning = /(\d+) of 12 records have label false, and their responses are learned all the same/.exec(stderr);
+    const warning = /(\d+) records have label false, of 12: sft does not read labels/.exec(stderr);
     assert.equal(Number(warning?.[1] ?? 0), count, stderr);
   }
 });

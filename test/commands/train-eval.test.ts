@@ -177,7 +177,7 @@ test('what needs held-out records is refused without them; records on both sides
     assert.match(stderr, new RegExp(`--${name}: expected --eval FILE with it`));
   }
   const both = await train(trained, 'both', '--eval', trained, '--max-steps', '1');
-  assert.match(both.stderr, /--eval: 12 of 12 held-out records are also in the training data/);
+  assert.match(both.stderr, /--eval: 12 held-out records are also in the training data, of 12/);
   const bad = await train(trained, 'refused', '--eval', write('bad.ndjson', [{ id: '1', prompt: 'x', chosen: 'y' }]));
   assert.equal(bad.code, 2);
   assert.match(bad.stderr, /bad\.ndjson:1: rejected: expected/);

@@ -178,6 +178,8 @@ test('a resumed run that differs is refused, and told what differs', { skip }, a
     [['--lr', '5e-4'], input, /\(--lr: 0\.001 there, 0\.0005 here\)/],
     [['--batch-size', '6', '--beta', '0.2'], input, /--beta: 0\.1 there, 0\.2 here; .*--batch-size: 4 there, 6 here/],
     [['--simpo-gamma', '0.7'], input, /--simpo-gamma: 0\.5 there, 0\.7 here/],
+    [['--quantize', 'nf4'], input, /\(--quantize: none there, nf4 here\)/],
+    [['--dtype', 'bf16'], input, /\(--dtype: f32 there, bf16 here\)/],
     [['--no-shuffle'], input, /shuffle \(--no-shuffle\): true there, false here/],
     [['--max-steps', '3'], input, /steps \(--epochs, --max-steps\): 2 there, 3 here/],
     [[], write('others.ndjson', pairs.slice(1)), /\(input: other records\)/],
@@ -281,7 +283,7 @@ const refusals: [name: string, rows: () => readonly object[], flags: string[], m
     'too many reference sums',
     () => pairs.map((pair) => ({ ...pair, ref_chosen_logps: -3, ref_rejected_logps: [-4, -5] })),
     ['--loss', 'sigmoid'],
-    /:1: ref_rejected_logps: expected 1 numbers, got 2/,
+    /:1: ref_rejected_logps: expected 1 number, got 2/,
   ],
 ];
 for (const [name, rows, flags, message] of refusals)
@@ -308,5 +310,5 @@ test('pairs of equal answers are counted', { skip }, async () => {
   );
   const { code, stderr } = await train(equal, 'equal', '--max-steps', '1');
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /3 of 24 records have equal chosen and rejected responses/);
+  assert.match(stderr, /3 records have equal chosen and rejected responses, of 24/);
 });

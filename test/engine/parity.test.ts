@@ -11,6 +11,7 @@ import { loadImages, preparePrompt } from '../../src/model/prompt.ts';
 import { CLIP_MEAN, CLIP_STD } from '../../src/pixels/square.ts';
 import { rngKey } from '../../src/records/random.ts';
 import type { Message } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { promptTurns, type Turn } from '../../src/text/chat-template.ts';
 import { responseIds } from '../../src/text/prompt-ids.ts';
 import { LLAVA_MARKS } from '../support/fake-engine.ts';
@@ -32,12 +33,7 @@ interface Case {
 
 /** One greedy answer. */
 const GREEDY = {
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
+  ...SAMPLING_DEFAULTS,
   stopStrings: [],
   eosTokenIds: new Int32Array(),
   seed: 0,

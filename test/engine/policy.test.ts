@@ -9,6 +9,7 @@ import type { GenerateRequest } from '../../src/engine/requests.ts';
 import type { OpenModel } from '../../src/model/load.ts';
 import { rngKey } from '../../src/records/random.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { precomputeRef } from '../../src/stages/precompute-ref.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
 import { score } from '../../src/stages/score.ts';
@@ -34,14 +35,13 @@ const RECORDS: Partial<VprefRecord>[] = Array.from({ length: 16 }, (_, index) =>
   prompt: QUESTIONS[index % QUESTIONS.length]!,
 }));
 const SAMPLED: SampleOptions = {
+  ...SAMPLING_DEFAULTS,
   numSamples: 2,
   temperature: 0.9,
   topP: 0.95,
   topK: 50,
   maxNewTokens: 40,
   stop: [],
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
   views: 'original',
   logps: true,
   seed: 3,
@@ -85,15 +85,12 @@ test('n branches of one prefix are n prompts of one branch', { skip }, async () 
   const { promptIds } = {
     promptIds: Int32Array.from([1, ...model.context.tokenizer.encode('USER: Say hello. ASSISTANT:')]),
   };
-  const draw: Omit<GenerateRequest, 'numSamples' | 'firstSample'> = {
+  const draw: Omit<GenerateRequest, 'firstSample'> = {
+    ...SAMPLING_DEFAULTS,
     promptIds,
     images: [],
     temperature: 1,
-    topP: 1,
-    topK: 0,
     maxNewTokens: 12,
-    numBeams: 1,
-    repetitionMaxPeriod: 0,
     stopStrings: [],
     eosTokenIds: new Int32Array(),
     seed: 5,
@@ -184,13 +181,10 @@ test('a request that nobody waits for any more is cancelled', { skip }, async ()
   const request: GenerateRequest = {
     promptIds: Int32Array.from([1, ...tokenizer.encode('USER: Say hello. ASSISTANT:')]),
     images: [],
+    ...SAMPLING_DEFAULTS,
     numSamples: 8,
     temperature: 1,
-    topP: 1,
-    topK: 0,
     maxNewTokens: 400,
-    numBeams: 1,
-    repetitionMaxPeriod: 0,
     stopStrings: [],
     eosTokenIds: new Int32Array(),
     seed: 1,
@@ -236,13 +230,10 @@ test('closing a model ends what waits in it; many abandoned requests leave it wh
   const request = (key: string): GenerateRequest => ({
     promptIds: Int32Array.of(1, 5, 6, 7),
     images: [],
+    ...SAMPLING_DEFAULTS,
     numSamples: 2,
     temperature: 1,
-    topP: 1,
-    topK: 0,
     maxNewTokens: 200,
-    numBeams: 1,
-    repetitionMaxPeriod: 0,
     stopStrings: [],
     eosTokenIds: new Int32Array(),
     seed: 1,

@@ -11,6 +11,7 @@ import type { Stage } from '../../src/flow/stage.ts';
 import type { OpenModel } from '../../src/model/load.ts';
 import { encodePng } from '../../src/pixels/decode.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
 import { score } from '../../src/stages/score.ts';
 import { readGolden } from '../pixels/golden.ts';
@@ -32,14 +33,9 @@ const folder = mkdtempSync(join(tmpdir(), 'vpref-families-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 const GREEDY: SampleOptions = {
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
+  ...SAMPLING_DEFAULTS,
   maxNewTokens: 24,
   stop: [],
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,
   seed: 0,

@@ -39,7 +39,7 @@ const RECORDS: VprefRecord[] = [
   { id: 'none', prompt: 'Say hello.', chosen: 'Hello.', rejected: ['No.', 'Yes.'] },
 ];
 
-for (const name of [...TEXT_FAMILIES, ...VISION_FAMILIES, 'idefics3-odd'])
+for (const name of [...TEXT_FAMILIES, ...VISION_FAMILIES, 'idefics3-odd', 'qwen2_5_vl-windows'])
   test(`${name}: every stage`, { skip: withoutEngine }, async (t) => {
     const { vision } = familyOf({ model_type: familyOfFixture(name) }, name);
     const model = ['--model', `${fixtureDir(name)}/ckpt`, '--device', 'cpu', '--dtype', 'f32', '--threads', '1'];

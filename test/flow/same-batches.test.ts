@@ -8,6 +8,7 @@ import { RowWindow, windowFor } from '../../src/flow/same-batches.ts';
 import type { Row, Stage } from '../../src/flow/stage.ts';
 import type { ModelContext } from '../../src/model/context.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { precomputeRef } from '../../src/stages/precompute-ref.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
 import { score } from '../../src/stages/score.ts';
@@ -16,14 +17,11 @@ import { openFixture, withoutEngine } from '../support/native.ts';
 const IMAGES = ['fixtures/images/palette.png', 'fixtures/images/gray.png', 'fixtures/images/wide.png'];
 
 const OPTIONS: SampleOptions = {
+  ...SAMPLING_DEFAULTS,
   numSamples: 2,
   temperature: 0.9,
-  topP: 1,
-  topK: 0,
   maxNewTokens: 12,
   stop: [],
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
   views: 'original',
   logps: true,
   seed: 7,

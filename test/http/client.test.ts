@@ -82,6 +82,18 @@ test('nobody listens', async () => {
   assert.equal(await failureOf(`http://127.0.0.1:${port}`), 'ECONNREFUSED');
 });
 
+test('a host that has no address: the message says what may be missing', async () => {
+  const client = await openHttpClient({ timeoutMs: 5000 });
+  await assert.rejects(client.send({ url: 'http://judge.invalid', body: '' }), (cause: TransportError) => {
+    assert.match(
+      cause.message,
+      /judge\.invalid: no network, another name of the host, or a proxy is needed \(HTTPS_PROXY\)$/,
+    );
+    return /^(ENOTFOUND|EAI_AGAIN)$/.test(cause.code);
+  });
+  await client.close();
+});
+
 test('the caller can give up', async () => {
   await withServer(
     () => {},
@@ -115,6 +127,7 @@ test('a certificate that nobody signed is refused for good, whatever the environ
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   await assert.rejects(client.send({ url, body: '' }), (cause: TransportError) => {
     assert.equal(cause.permanent, true);
+    assert.match(cause.message, /: NODE_EXTRA_CA_CERTS=FILE adds a certificate authority$/);
     return /SELF_SIGNED/.test(cause.code);
   });
   await client.close();

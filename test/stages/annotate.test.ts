@@ -67,7 +67,7 @@ test('an entry has everything that is needed to check it later', async (context)
     request_id: 'chatcmpl-1',
     usage: { input_tokens: 100, output_tokens: 20 },
   });
-  assert.match(summary, /^1 ok; 1 questions, 0 from the cache, 1 requests; 100 input and 20 output tokens/);
+  assert.match(summary, /^1 ok; 1 question, 0 from the cache, 1 request; 100 input and 20 output tokens/);
 });
 
 test('entries that were there stay; each run adds its own, asked on its own', async (context) => {

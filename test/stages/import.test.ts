@@ -462,7 +462,7 @@ test('bad items say where, what was expected, what came; good ones around them a
     [
       'sharegpt',
       { messages: [human], rejected_response: 'r' },
-      'f:1: messages: expected the chosen answer as last message, got none',
+      'f:1: messages: expected the chosen response as last message, got none',
     ],
     [
       'trl',
@@ -472,7 +472,7 @@ test('bad items say where, what was expected, what came; good ones around them a
     [
       'trl',
       { prompt: 'q', chosen: [{ role: 'user', content: 'c' }], rejected: 'r' },
-      'f:1: chosen: expected one assistant message after the prompt, got 1 messages, first of user',
+      'f:1: chosen: expected one assistant message after the prompt, got 1 message, first of user',
     ],
     ['trl', { prompt: 'q', completion: 'c', label: 2 }, 'f:1: label: expected true or false (or 1 or 0), got number 2'],
     ['trl', { prompt: 'q', images: [{}] }, 'f:1: images[0]: expected a path, {path} or {bytes: base64}, got an object'],

@@ -5,18 +5,14 @@ import { test } from 'node:test';
 import { RecordError } from '../../src/records/error.ts';
 import { rngKey } from '../../src/records/random.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { type SampleOptions, sample } from '../../src/stages/sample.ts';
 import { fakeContext, llavaVision, recordFrom, rowOf, runStage, textOfPixels } from '../support/fake-engine.ts';
 
 const OPTIONS: SampleOptions = {
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
+  ...SAMPLING_DEFAULTS,
   maxNewTokens: 64,
   stop: [],
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,
   seed: 7,
@@ -149,12 +145,13 @@ test('a prompt that ends in an open turn means the same as one that ends in the 
 
 test("a record's own sampling_params win, and wrong ones are said with their place", async () => {
   const context = await fakeContext();
-  const own = { temperature: 0.7, n: 2, max_new_tokens: 8, stop: '\n', unknown: true };
+  const own = { temperature: 0.7, n: 2, max_new_tokens: 8, stop: '\n', stop_repeats: 5, unknown: true };
   const record = await recordFrom(sample(OPTIONS, context), rowOf({ sampling_params: own }));
   const [request] = context.engine.generated;
   assert.deepEqual([request!.temperature, request!.numSamples, request!.maxNewTokens], [0.7, 2, 8]);
   assert.deepEqual(request!.stopStrings, [Uint8Array.of(10)]);
-  assert.equal(record.sampling!.temperature, 0.7);
+  assert.equal(request!.repetitionMaxPeriod, 5);
+  assert.deepEqual([record.sampling!.temperature, record.sampling!.stop_repeats], [0.7, 5]);
   for (const wrong of [
     { temperature: -1 },
     { temperature: '1' },

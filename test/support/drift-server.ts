@@ -5,6 +5,7 @@ import type { OpenModel } from '../../src/model/load.ts';
 import { loadImages, preparePrompt, scoreResponses } from '../../src/model/prompt.ts';
 import { planRecord } from '../../src/model/record-plan.ts';
 import type { ContentPart, Message, VprefRecord } from '../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../src/records/sampling-settings.ts';
 import { tokenTexts } from '../../src/stages/score.ts';
 import { promptTurns } from '../../src/text/chat-template.ts';
 import { type JudgeServer, type Seen, startJudgeServer } from './judge-server.ts';
@@ -41,11 +42,10 @@ async function answer({ context }: OpenModel, fault: Fault, { body }: Seen, call
   const turns = promptTurns(record.prompt, images.length, { onOwnLine: true }).filter((one) => one !== null);
   const right = preparePrompt(turns, images, plan, context);
   const prompt = fault.prompt?.(right) ?? right;
-  const draw = { numSamples: 1, temperature: 0, topP: 1, topK: 0, numBeams: 1, repetitionMaxPeriod: 0 };
   const keys = { seed: 0, rngKey: 0n, firstSample: 0 };
   const [made] = await context.engine.generate(
     {
-      ...{ promptIds: prompt.promptIds, images: prompt.images, ...draw },
+      ...{ promptIds: prompt.promptIds, images: prompt.images, ...SAMPLING_DEFAULTS },
       ...{ maxNewTokens: Number(body.max_tokens), stopStrings: [], eosTokenIds: new Int32Array(), ...keys },
     },
     signal,

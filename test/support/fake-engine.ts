@@ -31,6 +31,7 @@ const INFO: PolicyInfo = {
   modules: { text: 'model.language_model.', connector: ['multi_modal_projector'], connectorParts: [] },
   numParameters: 1,
   quantize: 'none',
+  storedForm: 'none',
   storedDtype: 'f16',
   threads: 1,
   notes: [],

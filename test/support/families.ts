@@ -23,33 +23,36 @@ export function squarePlan(mode: 'pad' | 'crop', size: number, cropSize: number)
 
 export const FAMILY_FIXTURES = 'fixtures/families';
 
-/** Checkpoints of scripts/goldens/tile_families.py: FAMILY-VARIANT, below own-tiles. */
-export const OWN_TILES = [
+/** Checkpoints of scripts/goldens/{tile,native}_families.py: FAMILY-VARIANT, below own-tiles and own-native. */
+const OWN_TILES = [
   'smolvlm-one',
   'smolvlm-whole',
   'idefics3-bos',
   'idefics3-odd',
   'llava_next-vicuna',
   'llava_next-mistral',
-] as const;
+];
+const OWN_NATIVE = ['qwen2_vl-small', 'qwen2_5_vl-windows', 'qwen3_vl-planes'];
+export const OWN: readonly string[] = [...OWN_TILES, ...OWN_NATIVE];
 
 /** Checkpoints with a tower, by the name of their family. */
 export const VISION_FAMILIES: readonly string[] = ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'];
 
 /** All tiny checkpoints with a tower. */
-export const VISION_FIXTURES: readonly string[] = [...VISION_FAMILIES, ...OWN_TILES];
+export const VISION_FIXTURES: readonly string[] = [...VISION_FAMILIES, ...OWN];
 
-const isOwn = (name: string) => (OWN_TILES as readonly string[]).includes(name);
+const ownFolder = (name: string) => (OWN_NATIVE.includes(name) ? 'own-native' : 'own-tiles');
 
 /** The family of a tiny checkpoint, by its model type. */
 export const familyOfFixture = (name: string): string => name.split('-')[0]!;
 
 /** Where a tiny checkpoint with its goldens stands. */
-export const fixtureDir = (name: string): string => `${FAMILY_FIXTURES}/${isOwn(name) ? `own-tiles/${name}` : name}`;
+export const fixtureDir = (name: string): string =>
+  `${FAMILY_FIXTURES}/${OWN.includes(name) ? `${ownFolder(name)}/${name}` : name}`;
 
 /** A picture of its prompts. */
 export const fixtureImage = (name: string, file: string): string =>
-  `${FAMILY_FIXTURES}/${isOwn(name) ? 'own-tiles/' : ''}images/${file}`;
+  `${FAMILY_FIXTURES}/${OWN.includes(name) ? `${ownFolder(name)}/` : ''}images/${file}`;
 
 /** What transformers made of a prompt (fixtures/families/NAME/golden.json). */
 export interface GoldenRow {
@@ -79,7 +82,7 @@ export const TEXT_FAMILIES: readonly string[] = ['qwen2', 'qwen3', 'mistral'];
 /** The prompt of each golden row of a tiny checkpoint, by id. */
 export function goldenPrompts(name: string): Map<string, Message[]> {
   const kind = TEXT_FAMILIES.includes(name) ? 'text' : 'vlm';
-  const file = isOwn(name) ? 'own-tiles/prompts' : `prompts-${kind}`;
+  const file = OWN.includes(name) ? `${ownFolder(name)}/prompts` : `prompts-${kind}`;
   const lines = readFileSync(`${FAMILY_FIXTURES}/${file}.ndjson`, 'utf8').trim().split('\n');
   return new Map(lines.map((line) => JSON.parse(line)).map(({ id, messages }) => [id, messages]));
 }
@@ -95,7 +98,7 @@ export function referenceRuns(name: string, size: Size, crops: Size[], plan: Ima
   const { image_size: tile, patch_size: patch } = config.vision_config;
   if (family === 'llava_next') return [anyresRows(size, plan as AnyresPlan, tile / patch)];
   if (family === 'smolvlm' || family === 'idefics3') return crops.map(() => (tile / patch / config.scale_factor) ** 2);
-  const side = patch * config.vision_config.spatial_merge_size;
+  const side = patch * (config.vision_config.spatial_merge_size ?? 2);
   return crops.map(({ height, width }) => (height / side) * (width / side));
 }
 

@@ -73,6 +73,8 @@ struct PackedKernels {
   void (*few)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
   // ProductKernels::pack of ProductKernels::cols rows.
   void (*pack)(const CodeRows& w, int64_t k, float* panel);
+  // What n codes that follow each other stand for, with one scale; of 4 bits (`book`) the first is in a high half.
+  void (*unpack)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);
 };
 
 struct Kernels {

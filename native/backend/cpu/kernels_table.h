@@ -54,7 +54,7 @@ const Kernels table = {
                 .pack = pack_panel<F32>,
                 .tile = product_tile<F32>,
                 .few = few_products<F32>},
-    .packed = {.few = packed_few, .pack = pack_codes},
+    .packed = {.few = packed_few, .pack = pack_codes, .unpack = unpack_codes},
     .product_bf16 = nullptr,
     .gemm_tile = gemm_tile,
     .softmax_step = softmax_step,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "backend/cpu/packed_products.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/row.h"
 #include "backend/cpu/row_products.h"
@@ -23,7 +24,7 @@ void unpack_tile(Context& ctx, const PackedWeight& w, int64_t row, int64_t col, 
       for (int64_t c = 0; c < width; c += kPiece) {
         const int64_t n = std::min(kPiece, width - c);
         float* values = write_row(to, r, c, piece);
-        unpack_row(w, row + r, col + c, n, values);
+        unpack_part(k, w, row + r, col + c, n, values);
         finish_row(k, to, r, c, n, values);
       }
   });

@@ -44,8 +44,8 @@ struct Codes {
   }
 };
 
-void unpack_rows(const PackedWeight& w, Range n, Range k, float* tile) {
-  for (int64_t r = 0; r < n.count; ++r) unpack_row(w, n.first + r, k.first, k.count, tile + r * k.count);
+void unpack_rows(const Kernels& kernels, const PackedWeight& w, Range n, Range k, float* tile) {
+  for (int64_t r = 0; r < n.count; ++r) unpack_part(kernels, w, n.first + r, k.first, k.count, tile + r * k.count);
 }
 
 // Products of a part of k, set down or added.
@@ -59,10 +59,35 @@ void put_sums(const float* sums, int64_t rows, int64_t cols, Rows<float> y, bool
 
 }  // namespace
 
+void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out) {
+  const int64_t begin = row * w.num_cols + col, end = begin + count;
+  const uint8_t* codes = w.codes.as<uint8_t>();
+  if (!is_four_bit(w.packing)) return k.packed.unpack(codes + begin, nullptr, w.scales.as<float>()[row], count, out);
+  const float* book = w.book.as<float>();
+  constexpr int64_t kScales = 32;
+  float scales[kScales];
+  for (int64_t i = begin, first = 0, known = 0; i < end;) {
+    const int64_t block = i / w.block, stop = std::min(end, (block + 1) * w.block);
+    if (block >= first + known) {
+      first = block;
+      known = std::min(kScales, (end - 1) / w.block - block + 1);
+      block_scales(w, first, known, scales);
+    }
+    const float scale = scales[block - first];
+    // A block may begin in a low half, where rows have an odd length.
+    if (i % 2 != 0) {
+      out[i - begin] = book[codes[i / 2] & 15] * scale;
+      ++i;
+    }
+    k.packed.unpack(codes + i / 2, book, scale, stop - i, out + (i - begin));
+    i = stop;
+  }
+}
+
 void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel) {
   if (fits_kernels(w)) return k.packed.pack(Codes(w, rows, depth).rows, depth.count, panel);
   alignas(64) float tile[kMaxPanelCols * kMaxDepth];
-  unpack_rows(w, rows, depth, tile);
+  unpack_rows(k, w, rows, depth, tile);
   k.product.pack(tile, DType::f32, depth.count, int(rows.count), k.product.cols, depth.count, panel);
 }
 
@@ -88,7 +113,7 @@ void packed_few(const Kernels& k, const PackedWeight& w, Rows<const float> x, in
         each_part(
             [&](const float* at, int some) { k.packed.few({at, x.stride}, some, codes.rows, depth.count, sums); });
       } else {
-        unpack_rows(w, block, depth, tile);
+        unpack_rows(k, w, block, depth, tile);
         each_part([&](const float* at, int some) {
           dense.few({at, x.stride}, some, {tile, DType::f32, depth.count}, depth.count, 0, block.count,
                     {sums, kPackedCols});

@@ -17,4 +17,7 @@ void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range dept
 // ProductKernels::few for packed weights, with the bytes that it gives over them unpacked; any number of rows of x.
 void packed_few(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y);
 
+// unpack_row, by the kernels.
+void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out);
+
 }  // namespace vpref::cpu

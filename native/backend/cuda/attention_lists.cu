@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "backend/cuda/attention_scheduler.h"
 #include "backend/cuda/check.h"
 #include "core/arena.h"
 #include "core/memory.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // AlpacaEval's length-controlled win rate: a logistic model of the preference in the length difference (saturated), the
-// instruction's difficulty and the model itself, asked what it would be at equal lengths. Source: alpaca_eval
+// instruction's difficulty and the model, evaluated at equal lengths. Source: alpaca_eval
 // metrics/glm_winrate.py (length_controlled_v1); Dubois et al. 2024 (2404.04475).
 
 import { RecordError } from '../../records/error.ts';
@@ -12,13 +12,13 @@ import { meanOf } from '../scoring/statistics.ts';
 export interface LengthRow {
   /** In [0, 1]; undefined: not judged. */
   preference: number | undefined;
-  /** Place in the evaluation set. */
+  /** Index in the evaluation set. */
   index: number;
   /** Length of the baseline's answer minus the model's, code points. */
   lengthDifference: number;
 }
 
-/** The side table: two models that played with length, on every instruction, and the instructions' difficulties. */
+/** The side table: two models that gamed length, on every instruction, and the instructions' difficulties. */
 export interface Gamed {
   rows: FitRow[];
   difficulty: Map<number, number>;
@@ -31,7 +31,7 @@ interface FitRow {
   columns: [length: number, difficulty: number, isModel: number];
 }
 
-// The two gamed models together weigh a fifth of the judged one.
+// The two gamed models together have a fifth of the judged model's weight.
 const GAMED_WEIGHT = 0.2 / 2;
 
 /** df_gamed.csv: index, preference, std_delta_len, instruction_difficulty, not_gamed_baseline. */
@@ -93,7 +93,7 @@ const NUM_FOLDS = 5;
 // sklearn's LogisticRegressionCV(Cs=10).
 const STRENGTHS = Array.from({ length: 10 }, (_, k) => 10 ** (-4 + (8 * k) / 9));
 
-/** The inverse regularisation with the smallest cross-validated log loss; of equals the smallest. */
+/** The inverse regularisation with the smallest cross-validated log loss; the smallest of equals. */
 function bestStrength(rows: readonly FitRow[]): number {
   const losses = STRENGTHS.map(() => 0);
   for (let fold = 0; fold < NUM_FOLDS; fold++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AlpacaEval: win rate against a baseline (v1, v2 weighted), and length-controlled where df_gamed.csv is given. Source:
+// AlpacaEval: win rate against a baseline (v1, v2 weighted), and length-controlled if df_gamed.csv is given. Source:
 // tatsu-lab/alpaca_eval metrics/helpers.py, metrics/glm_winrate.py, completion_parsers.py.
 
 import { pythonLiteral } from '../../python/literal.ts';
@@ -23,7 +23,7 @@ export function isSwitched(instruction: string, seed = '0'): boolean {
   return pythonRandom(`is_switched_outputs${instruction}${seed}`).chooseOne([false, true]);
 }
 
-/** The rank of the first shown answer in a reply such as [{'model': 'model_1', 'rank': 1}, ...]; undefined: unparsed. */
+/** The rank of the first shown answer in a reply such as [{'model': 'model_1', 'rank': 1}, ...]; undefined if unparsed. */
 export function parseRankingOfficial(reply: string): number | undefined {
   const ranking = pythonLiteral(reply);
   if (!Array.isArray(ranking)) return undefined;
@@ -37,7 +37,7 @@ export function parseRankingOfficial(reply: string): number | undefined {
   return undefined;
 }
 
-/** A ranking that is whole and free of contradiction, found anywhere in the reply. */
+/** A complete, consistent ranking anywhere in the reply. */
 export function parseRankingStrict(reply: string): number | undefined {
   const said = withoutReasoning(reply);
   const entry = /\{\s*['"]model['"]\s*:\s*['"]model_([12])['"]\s*,\s*['"]rank['"]\s*:\s*([12])\s*,?\s*\}/g;
@@ -50,7 +50,7 @@ export function parseRankingStrict(reply: string): number | undefined {
 /** One comparison. */
 interface Comparison extends Answer {
   dataset: string;
-  /** 1: the baseline wins, 2: the model wins, between: how sure; undefined: the judge call failed. */
+  /** 1: the baseline wins, 2: the model wins, between: graded preference; undefined: the judge call failed. */
   preference: number | undefined;
   isUnparsed: boolean;
   baselineLength: number;
@@ -140,7 +140,7 @@ function comparedRows(file: EvalFile, options: EvalOptions): Comparison[] {
   });
 }
 
-// 0 and 1.5 are both a draw; null is a judge call that failed. Strict mode reads plain-text replies again.
+// 0 and 1.5 mean a draw; null means a failed judge call. Strict mode reparses plain-text replies.
 function preferenceOf(value: JsonObject, instruction: string, at: Place, { parse }: EvalOptions) {
   const { preference, raw_completion: reply, output_1, output_2 } = value;
   const isReply = typeof reply === 'string' && reply.includes('model_1');
@@ -167,7 +167,7 @@ function comparedRecords(files: readonly EvalFile[], options: EvalOptions): Comp
     const winner = isObject(verdict) ? verdict.winner : undefined;
     const isOk = annotation?.outcome === 'ok' && winner !== undefined;
     return {
-      // alpaca_eval.json has no ids: an instruction is its own.
+      // alpaca_eval.json has no ids, so the instruction serves as id.
       id: typeof record.prompt === 'string' ? record.prompt : id,
       ...{ at, model: responses[own]?.label ?? '', text: '', row: {} },
       dataset: String(record.meta?.dataset ?? ''),
@@ -180,7 +180,7 @@ function comparedRecords(files: readonly EvalFile[], options: EvalOptions): Comp
   });
 }
 
-/** alpaca_eval.json, or the instructions that were judged. */
+/** alpaca_eval.json, or the judged instructions. */
 function readLabels(files: readonly EvalFile[], comparisons: readonly Comparison[]): Label[] {
   if (files.length === 0)
     return [...new Map(comparisons.map((comparison) => [comparison.id, comparison])).values()].map(({ id, at }) => ({

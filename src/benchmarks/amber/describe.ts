@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a description names: AMBER's script reads nouns with NLTK, looks them up in its closed vocabulary, and asks spaCy's
-// vectors which other words of it are near. Source: junyangwang0410/AMBER inference.py.
+// Objects that a description names. AMBER's script finds nouns with NLTK, looks them up in its closed vocabulary, and adds
+// near words by spaCy's vectors. Source: junyangwang0410/AMBER inference.py.
 import { type English, isEnglishTables, readEnglish } from '../../python/nltk/english.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
@@ -9,32 +9,32 @@ import type { AmberLabel } from './label.ts';
 
 export interface AmberTables {
   english: English;
-  /** Word -> words that stand for it too. */
+  /** Word -> its synonyms. */
   associations: ReadonlyMap<string, readonly string[]>;
   vocabulary: ReadonlySet<string>;
-  /** Words that are in any picture. */
+  /** Words that fit any image. */
   safe: ReadonlySet<string>;
   /** undefined: no such table. */
   similar: Similar | undefined;
 }
 
-/** Which words of the vocabulary are near each other, by which vectors. */
+/** Near words of the vocabulary, and the vectors behind them. */
 interface Similar {
   model: string;
   near: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
-/** What a description names. */
+/** Counts of a description. */
 export interface Named {
   nouns: number;
   hallucinated: number;
-  /** Of the label's truth. */
+  /** Named words of the label's truth. */
   covered: number;
-  /** Of what models like to imagine there. */
+  /** Named words of the label's typical hallucinations. */
   imagined: number;
 }
 
-/** The tables by what is in them. Throws UsageError for one that is missing. */
+/** The tables, recognised by content. Throws UsageError for a missing one. */
 export function readAmberTables(files: readonly EvalFile[]): AmberTables {
   const englishFile = files.find((file) => isEnglishTables(file.object));
   const similarFile = files.find((file) => file.object !== undefined && 'similar' in file.object);
@@ -70,7 +70,7 @@ function readLists(object: Record<string, unknown>, source: string): Map<string,
   );
 }
 
-/** Its large vectors are AMBER's: by others, or over other words, the figures would be none that anybody prints. */
+/** AMBER uses these vectors. With others, or over other words, figures would not be comparable. */
 function readSimilar({ object, path }: EvalFile, vocabulary: ReadonlySet<string>): Similar {
   const at = { source: path, line: 1 };
   const { similar, model } = object!;
@@ -89,7 +89,7 @@ function readSimilar({ object, path }: EvalFile, vocabulary: ReadonlySet<string>
   return { model, near: new Map([...lists].map(([word, others]) => [word, new Set(others)])) };
 }
 
-/** The nouns of the text that the vocabulary has. */
+/** The nouns of the text that are in the vocabulary. */
 function knownNouns(text: string, { english, vocabulary }: AmberTables): string[] {
   const words = english.words(text);
   const tags = english.tags(words);
@@ -99,7 +99,7 @@ function knownNouns(text: string, { english, vocabulary }: AmberTables): string[
     .filter((noun) => vocabulary.has(noun));
 }
 
-/** Counts what the text names. Throws RecordError for a label's word that has no associations. */
+/** Counts the named objects. Throws RecordError for a label's word without associations. */
 export function describe(text: string, label: AmberLabel, tables: AmberTables): Named {
   const truth = spread(label.truth, label, tables);
   const hallu = spread(label.hallu, label, tables);
@@ -107,7 +107,7 @@ export function describe(text: string, label: AmberLabel, tables: AmberTables): 
   const nouns = knownNouns(text, tables);
   const covered = new Set<number>();
   const imagined = new Set<number>();
-  /** Notes what the first word that fits stands for. */
+  /** Records the object of the first matching word. */
   const note = (noted: Set<number>, { words, standsFor }: Spread, fits: (word: string) => boolean) => {
     const at = words.findIndex(fits);
     if (at !== -1) noted.add(standsFor[at]!);
@@ -130,11 +130,11 @@ export function describe(text: string, label: AmberLabel, tables: AmberTables): 
 
 interface Spread {
   words: string[];
-  /** The place of the word in the label that each stands for. */
+  /** For each word, the index of its label word. */
   standsFor: number[];
 }
 
-/** The associations of all words first, then the words themselves, as the script looks them through. */
+/** The associations of all words first, then the words, in the script's order. */
 function spread(words: readonly string[], { at }: AmberLabel, { associations }: AmberTables): Spread {
   const others = words.flatMap((word, place) => {
     const list = associations.get(word);

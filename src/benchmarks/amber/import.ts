@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AMBER: a query file, and annotations.json for what is true.
+// AMBER: a query file, and annotations.json with the truth.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
 import type { JsonItem } from '../../stages/import/json-items.ts';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is true of an AMBER question, from annotations.json or from records of `import amber`.
+// The truth of an AMBER question, from annotations.json or from records of `import amber`.
 
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
@@ -11,9 +11,9 @@ export const GENERATIVE = 'generative';
 export interface AmberLabel extends Label {
   /** generative, existence, state, number, action or relation. */
   kind: string;
-  /** A question about what is there. */
+  /** A yes-no question. */
   isYes: boolean;
-  /** A description: what is in the image, and what models like to imagine there. */
+  /** A description: objects in the image, and typical hallucinations. */
   truth: string[];
   hallu: string[];
 }
@@ -40,7 +40,7 @@ export function annotationLabels(files: readonly EvalFile[], queries: readonly E
   );
 }
 
-/** The label of a record; undefined where it has no type. */
+/** The label of a record; undefined if it has no type. */
 export function ownLabel({ record: { meta, reference }, id, cluster, at }: OwnLabel): AmberLabel | undefined {
   const { type, truth, hallu } = meta ?? {};
   if (typeof type !== 'string') return undefined;
@@ -56,7 +56,7 @@ interface Head {
 function amberLabel({ type, truth, hallu }: Record<string, unknown>, head: Head): AmberLabel {
   const { at } = head;
   if (typeof type !== 'string') throw new RecordError(at, 'type', 'a string', describeValue(type));
-  // What the script knows no other name for is a relation.
+  // The script counts every other type as a relation.
   const label = { ...head, split: '', kind: KINDS[type] ?? 'relation', isYes: false, truth: [], hallu: [] };
   if (label.kind === GENERATIVE)
     return { ...label, truth: words(truth, 'truth', at), hallu: words(hallu, 'hallu', at) };

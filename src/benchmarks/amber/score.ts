@@ -3,6 +3,7 @@
 // whose counters start at 0.001 and whose F1 is made of rounded figures; `--parse strict` has neither.
 
 import { pythonRound } from '../../python/number.ts';
+import { count } from '../../records/count.ts';
 import { type Answer, labelsOfRecords, readAnswers } from '../scoring/answers.ts';
 import { countStates, type Joined, withoutUnasked } from '../scoring/join.ts';
 import { type EvalOptions, finite } from '../scoring/score-row.ts';
@@ -14,18 +15,18 @@ import { type AmberLabel, annotationLabels, GENERATIVE, ownLabel } from './label
 
 interface AmberQuestion extends Joined<AmberLabel> {
   isScored: boolean;
-  /** Of a question; undefined: neither, which is wrong. */
+  /** Answer of a question; undefined: neither yes nor no, which counts as wrong. */
   said: 'yes' | 'no' | undefined;
-  /** Of a description. */
+  /** Counts of a description. */
   named: Named | undefined;
-  /** Whose vectors said which words are near the description's nouns; undefined: nobody's. */
+  /** Name of the vectors behind near words; undefined: none used. */
   similar: string | undefined;
 }
 
 const ATTRIBUTES = ['state', 'number', 'action'];
 const isQuestion = ({ label }: AmberQuestion) => label.kind !== GENERATIVE;
 
-/** Scores answers to questions and descriptions, or to one of them. */
+/** Scores answers to questions, to descriptions, or to both. */
 export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
   benchmark: 'amber',
   read({ answers: files, labels: labelFiles, questions, options }, notes) {
@@ -63,7 +64,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
     const others = questions.filter((one) => one.isScored && isQuestion(one) && one.said === undefined).length;
     if (others > 0 && options.parse === 'official')
       notes.push(
-        `${others} answers are not exactly Yes or No, and count as neither, as in the official script (--parse strict parses them)`,
+        `${count(others, 'answer is', 'answers are')} not exactly Yes or No, and count as neither, as in the official script (--parse strict parses them)`,
       );
     return questions;
   },
@@ -90,7 +91,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
     if (yesNo === undefined || described === undefined)
       return { ...{ n: 0, score: null }, ...(yesNo ?? described), ...states };
     const { ci95, clusters, ...questionFigures } = yesNo;
-    // The paper's sum of both: (100 - CHAIR + F1) / 2.
+    // The paper's combined score: (100 - CHAIR + F1) / 2.
     const chair = described.printed ?? described.score ?? Number.NaN;
     const score = finite((100 - chair + (yesNo.f1 ?? Number.NaN)) / 2);
     return {
@@ -112,7 +113,7 @@ export const scoreAmber = benchmarkScorer<AmberLabel, Answer, AmberQuestion>({
     }),
 });
 
-// The official files hold Yes or No and nothing else: strings are compared.
+// The official files hold only Yes or No, so strings are compared.
 function readYesNo(text: string, { parse }: EvalOptions): 'yes' | 'no' | undefined {
   if (parse === 'strict') return strictYesNo(text);
   return text === 'Yes' ? 'yes' : text === 'No' ? 'no' : undefined;
@@ -155,7 +156,7 @@ function yesNoFigures(part: readonly AmberQuestion[], split: string, { parse }: 
   };
 }
 
-/** Without near words a figure is not the official one, and does not go by its name. */
+/** Without near words the figure differs from the official one, so it gets another name. */
 function officialNames(figures: Readonly<Record<string, number | null>>, similar: string | undefined) {
   if (similar !== undefined) return figures;
   return Object.fromEntries(Object.entries(figures).map(([name, value]) => [`exact_${name}`, value]));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CHAIR as published: every mention of a COCO object counts. Two dialects are in use: singulars of pattern.en (Rohrbach et
+// CHAIR as published: every mention of a COCO object counts. Two variants are in use: singulars of pattern.en (Rohrbach et
 // al., LisaAnne/Hallucination) and lemmas of WordNet by tag (OPERA and those after it; yuezih/less-is-more CHAIR-eval).
 
 import { pythonRound } from '../../python/number.ts';
@@ -58,7 +58,7 @@ export const scoreChair = benchmarkScorer<ImageLabel, Answer, Caption>({
       score: figures.chair_i,
       ...(figures.chair_i !== null && { printed: pythonRound(figures.chair_i, 1) }),
       ...figures,
-      // As the script prints it: hundreds of words.
+      // As the script prints it: in hundreds of words.
       len: finite((0.01 * numWords) / captions.length),
       dialect: part[0]?.dialect ?? '',
       ...mentionInterval(captions),

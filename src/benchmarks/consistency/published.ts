@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SeVa: Zhu et al. 2024, 2404.10501.
-// Of each temperature the mean of Q- and A-consistency; what the row labelled 50 is, the paper does not say.
+// Mean of Q- and A-consistency per temperature. The paper does not explain the row labelled 50.
 import { publishedRows } from '../published.ts';
 
 export const published = [

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Self-consistency of sampled answers: a judge's 1-10 against the question (Q) and against the greedy answer (A), by
+// Self-consistency of sampled answers: a judge's rating (1 to 10) against the question (Q) and against the greedy answer (A), by
 // temperature. Source: Zhu et al. 2024 (SeVa), table 5.
 
 import { RecordError } from '../../records/error.ts';
@@ -63,7 +63,7 @@ function clusterOf({ record }: Judged): string {
   return record.images?.[0] ?? record.group ?? record.id;
 }
 
-// A label such as "t0.7" or "temperature=0.7" distinguishes runs in one record; without it the record's own sampling does.
+// A label such as "t0.7" or "temperature=0.7" distinguishes runs in one record; without it the record's `sampling` does.
 function temperatureOf({ response, record }: Judged): string {
   const own = (response as { temperature?: number } | undefined)?.temperature;
   const labelled = /(?:^|[^a-z])t(?:emp(?:erature)?)?\s*[=_-]?\s*(\d+(?:\.\d+)?)$/i.exec(response?.label ?? '')?.[1];

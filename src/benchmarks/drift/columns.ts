@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers with two columns of log-probabilities, a server's and ours, token by token, and ours under other readings of the prompt.
+// Responses with per-token log-probabilities of a server, of vpref, and of vpref under other readings of the prompt.
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
@@ -7,28 +8,28 @@ import { isRecord } from '../scoring/answers.ts';
 import type { EvalFile } from '../scoring/file.ts';
 import type { EvalOptions } from '../scoring/score-row.ts';
 
-/** Ours as it is, among the readings. */
+/** Name of our own reading. */
 export const AS_IS = 'as-is';
 
-/** What vLLM writes for minus infinity. */
+/** vLLM's value for minus infinity. */
 const FLOOR = -9999;
 
-/** One answer. */
+/** One response. */
 export interface Compared {
   id: string;
   cluster: string;
   model: string;
-  /** The server cut the text into other tokens: nothing can be compared. */
+  /** The server's tokens differ from ours, so nothing can be compared. */
   hasOtherTokens: boolean;
-  /** Tokens left out: the server has minus infinity for them, which JSON has not. */
+  /** Skipped tokens: the server has minus infinity for them, which JSON cannot represent. */
   numFloored: number;
   /** Server minus ours of each token that both have, nats, by reading. */
   differences: Map<string, number[]>;
-  /** The server drew at a temperature that its numbers may hold. */
+  /** The server sampled at a temperature that its log-probabilities may include. */
   temperature?: number | undefined;
 }
 
-/** The answers of all records, how many have no column of the server's, and how many records failed. */
+/** The responses of all records, the number without server log-probabilities, and the number of failed records. */
 export function readColumns(
   files: readonly EvalFile[],
   options: EvalOptions,
@@ -58,7 +59,7 @@ function compared(record: VprefRecord, response: Response, field: string, at: Pl
   const columns = Object.entries({ [AS_IS]: ours, ...drift });
   for (const [name, column] of columns)
     if (!Array.isArray(column) || column.length !== ours.length)
-      throw new RecordError(at, `${field}.drift.${name}`, `${ours.length} numbers`, describeValue(column));
+      throw new RecordError(at, `${field}.drift.${name}`, count(ours.length, 'number'), describeValue(column));
   const tokens = Array.from({ length: shared ?? 0 }, (_, k) => k).filter((k) => server![k]! > FLOOR);
   const minus = (column: number[]) => tokens.map((k) => server![k]! - column[k]!);
   return {
@@ -72,8 +73,8 @@ function compared(record: VprefRecord, response: Response, field: string, at: Pl
   };
 }
 
-// How many tokens stand in both, from the first on: a server may leave out the end token, or give one where the length ended the answer. Undefined
-// where the tokens are others.
+// The number of common leading tokens: a server may omit the end token, or add one to a response cut by length. Undefined
+// if the tokens differ.
 function sharedTokens({
   endpoint_per_token_logps: server,
   endpoint_tokens: theirs,
@@ -87,11 +88,11 @@ function sharedTokens({
   return shared;
 }
 
-/** Texts of one token: servers take the blank before a word off or write it, show a part of a character as something else, or give its number. */
+/** Spellings of one token: servers write or omit the leading blank, replace partial characters, or write the id. */
 function mayBeSame(theirs: string | undefined, ours: string | undefined): boolean {
   if (theirs === undefined || ours === undefined) return true;
   if (/^token_id:\d+$/.test(theirs) || /\ufffd/.test(theirs + ours)) return true;
   const plain = (text: string) => text.replace(/\u2581/g, ' ').replace(/^ /, '');
-  // The end token's text is often left out.
+  // Servers often omit the end token's text.
   return plain(theirs) === plain(ours) || theirs === '';
 }

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// eval drift: rows of what a server's log-probabilities are against ours. Ours alone: no paper has it.
+// eval drift: compares a server's log-probabilities with ours. No paper defines this benchmark.
+import { count } from '../../records/count.ts';
 import { UsageError } from '../../records/error.ts';
 import { type EvalInput, type Evaluation, finite, groupBy, type ScoreRow } from '../scoring/score-row.ts';
 import { clusteredInterval, meanOf } from '../scoring/statistics.ts';
 import { AS_IS, type Compared, readColumns } from './columns.ts';
 import { pooled, rmsOf, type Verdict, verdictOf } from './verdict.ts';
 
-/** A row for all answers of a server, and one for each other reading of the prompt. */
+/** One row for all responses of a server, and one per other reading of the prompt. */
 export function scoreDrift({ answers: files, options }: EvalInput): Evaluation {
   const { answers, without, failed } = readColumns(files, options);
   if (answers.length === 0)
     throw new UsageError(
-      `drift: expected responses with endpoint_per_token_logps (sample --endpoint --logps, then score --drift), got ${without} without and ${failed} failed records`,
+      `drift: expected responses with endpoint_per_token_logps (sample --endpoint --logps, then score --drift), got ${without} without and ${count(failed, 'failed record')}`,
     );
   const numFloored = answers.reduce((sum, one) => sum + one.numFloored, 0);
   const models = [...groupBy(answers, ({ model }) => model)];
@@ -26,8 +27,12 @@ export function scoreDrift({ answers: files, options }: EvalInput): Evaluation {
       })),
     notes: [
       ...found.map((one) => sentence(one.model, one.own, one.verdict)),
-      ...(numFloored > 0 ? [`${numFloored} tokens are skipped: the server gives minus infinity for them (-9999)`] : []),
-      ...(without > 0 ? [`${without} responses have no endpoint_per_token_logps: they are not compared`] : []),
+      ...(numFloored > 0
+        ? [`${count(numFloored, 'token is', 'tokens are')} skipped: the server gives minus infinity for them (-9999)`]
+        : []),
+      ...(without > 0
+        ? [`${count(without, 'response has', 'responses have')} no endpoint_per_token_logps: not compared`]
+        : []),
     ],
     failed,
   };
@@ -70,7 +75,7 @@ function rowsOf(model: string, answers: readonly Compared[], found: Verdict, fai
   ];
 }
 
-/** n counts answers; score is the root of the mean square of server minus ours, nats per token. */
+/** n counts responses; score is the RMS of server minus ours, nats per token. */
 function figures(answers: readonly Compared[], name: string) {
   const differences = pooled(answers, name);
   const largest = differences.reduce((most, one) => Math.max(most, Math.abs(one)), 0);
@@ -119,7 +124,7 @@ function sentence(model: string, answers: readonly Compared[], { verdict, rms, s
   const figure = own === undefined ? '' : `; ${nats(own)} nats per token from vpref's`;
   const rest = rms === null || rms === own ? '' : `, ${nats(rms)} with that change`;
   const counts = shown === undefined ? '' : ` (${[...shown].map(([reading, n]) => `${reading} ${n}`).join(', ')})`;
-  // Some servers' numbers are those of the distribution that they drew from.
+  // Some servers return log-probabilities after temperature.
   const warm = answers.some(({ temperature }) => temperature !== undefined && temperature !== 0 && temperature !== 1);
   const hint =
     verdict === 'other-model' && warm ? '; or its log-probabilities include the temperature: sample at 0 or 1' : '';

@@ -1,42 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// What differences of log-probabilities say. `score --drift` gives ours under several readings of the prompt and in two dtypes: the server's numbers
-// are compared with each, and the distance between our own two dtypes is the measure of what rounding does.
+// Finds the cause of differences in log-probabilities. `score --drift` gives ours under several readings of the prompt and in two dtypes. The server's
+// values are compared with each; the distance between our two dtypes measures the effect of rounding.
 import { meanOf } from '../scoring/statistics.ts';
 import { AS_IS, type Compared } from './columns.ts';
 
 export interface Verdict {
   /** agrees, dtype:NAME, a reading's name, tokenisation, mixed, other-model; without readings: agrees, precision, differs. */
   verdict: string;
-  /** Distance of the server's numbers from those of the reading that was found, root of the mean square, nats per token. */
+  /** RMS distance of the server's values from those of the found reading, nats per token. */
   rms: number | null;
-  /** Answers by the reading that fits them best; only where the verdict is mixed. */
+  /** Responses by best reading; only for verdict mixed. */
   shown?: Map<string, number>;
 }
 
-/** Rounding of a server that computes in our dtype is at most this share of what bf16 does: f32 has 16 bits more, f16 and tf32 three. */
+/** Maximum rounding of a server in our dtype, as a share of bf16's: f32 has 16 more bits, f16 and tf32 three. */
 const SAME_DTYPE = 1 / 25;
 const HALF_DTYPE = 1 / 2.5;
-/** Another computation in bf16 is as far from f32 as ours, more or less. */
+/** Factor within which another bf16 computation is as far from f32 as ours. */
 const ROUNDING = 2;
-/** A short answer's own error against that of all: few tokens, and unlikely ones err most. */
+/** Factor for single responses: they have few tokens, and unlikely tokens have the largest errors. */
 const ONE_ANSWER = 6;
-/** A reading is named only where it leaves less than this share of the difference. */
+/** A reading is named only if it leaves less than this share of the difference. */
 const CLEARER = 1 / 2;
-/** Beside a difference that rounding may have made. */
+/** The same share, for a difference that rounding may cause. */
 const MUCH_CLEARER = 1 / 5;
-/** What sums in another order and numbers written in six digits make, nats. */
+/** Effect of another order of summation and of six-digit output, nats. */
 const NOTHING = 2e-5;
 
-/** Without readings: f32 against f32, and the most that rounding is taken for. */
+/** Without readings: limits for f32 against f32, and for any rounding. */
 const AGREES_ALONE = 1e-3;
 const PRECISION_ALONE = 0.1;
 
 const DTYPE = 'dtype:';
 
-/** Of answers that have at least one token to compare. */
+/** Verdict over responses with at least one token to compare. */
 export function verdictOf(answers: readonly Compared[]): Verdict {
   const sameTokens = answers.filter(({ hasOtherTokens }) => !hasOtherTokens);
-  // A model that was let write a text in unusual tokens does so now and then; a server with another tokenizer always.
+  // Sampled text sometimes has non-canonical tokens; with another tokenizer all responses differ.
   if (sameTokens.length < 0.8 * answers.length) return { verdict: 'tokenisation', rms: null };
   const comparable = sameTokens.filter(({ differences }) => differences.get(AS_IS)!.length > 0);
   if (comparable.length === 0) return { verdict: 'other-model', rms: null };
@@ -56,7 +56,7 @@ export function verdictOf(answers: readonly Compared[]): Verdict {
   return mixed(comparable, readings, rounding) ?? { verdict: 'other-model', rms: own };
 }
 
-/** Readings that every answer has; a reading that changes nothing of a prompt is not there, and ours stands for it. */
+/** Readings of all responses. If a reading does not change a prompt, ours is used for it. */
 function commonReadings(answers: readonly Compared[]): string[] {
   return [...new Set(answers.flatMap(({ differences }) => [...differences.keys()]))];
 }
@@ -67,7 +67,7 @@ function withoutReadings(answers: readonly Compared[], own: number): Verdict {
   return { verdict: isRounding ? 'precision' : 'differs', rms: own };
 }
 
-/** The server's dtype, `agrees` where it is ours; undefined where its numbers are farther off than rounding brings them. */
+/** The server's dtype, `agrees` if it is ours; undefined if the difference exceeds rounding. */
 function dtypeOf(answers: readonly Compared[], other: string, rounding: number): string | undefined {
   const otherDtype = other.slice(DTYPE.length);
   const exact = otherDtype === 'f32' ? other : AS_IS;
@@ -82,14 +82,14 @@ function dtypeOf(answers: readonly Compared[], other: string, rounding: number):
   return named(fromExact <= HALF_DTYPE * rounding ? 'f16' : 'bf16');
 }
 
-// Rounding goes both ways; another model likes the server's own answers less.
+// Rounding errors have both signs; another model gives the server's responses lower log-probabilities.
 function isUnbiased(differences: readonly number[], allowed: number): boolean {
   const mean = meanOf(differences);
   const variance = meanOf(differences.map((one) => (one - mean) ** 2));
   return Math.abs(mean) <= 4 * Math.sqrt(variance / differences.length) + 2 * allowed;
 }
 
-/** Some answers read one way and others another: a server that drops large pictures, or one of several that differs. */
+/** Responses with different readings: a server that drops large images, or one of several servers that differs. */
 function mixed(answers: readonly Compared[], names: readonly string[], rounding: number): Verdict | undefined {
   const shown = new Map<string, number>();
   const explained: Compared[] = [];
@@ -110,7 +110,7 @@ function least(names: readonly string[], figure: (name: string) => number): { na
   return all.sort((a, b) => a.rms - b.rms)[0];
 }
 
-/** Differences of all tokens under a reading. */
+/** Differences of all tokens under one reading. */
 export function pooled(answers: readonly Compared[], name: string): number[] {
   return answers.flatMap(({ differences }) => differences.get(name) ?? differences.get(AS_IS)!);
 }
@@ -119,7 +119,7 @@ export function rmsOf(answers: readonly Compared[], name: string): number {
   return Math.sqrt(meanOf(pooled(answers, name).map((one) => one * one)));
 }
 
-/** Between two of our own readings. */
+/** RMS distance between two of our readings. */
 function distance(answers: readonly Compared[], a: string, b: string): number {
   const other = pooled(answers, b);
   return Math.sqrt(meanOf(pooled(answers, a).map((one, k) => (one - other[k]!) ** 2)));

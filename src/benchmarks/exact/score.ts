@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exact match with a reference answer, by kind of question: for label files of one's own.
+// Exact match with a reference answer, by kind of question: for your own label files.
 
 import { pythonStrip } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
@@ -21,7 +21,7 @@ interface ExactLabel extends Label {
   kind: string;
 }
 
-/** Scores answers against `answer` (a string or several that are right); rows by `kind`. */
+/** Scores answers against `answer` (a string, or several accepted ones); rows by `kind`. */
 export const scoreExact = benchmarkScorer<ExactLabel, Answer, MarkedQuestion<ExactLabel>>({
   benchmark: 'exact',
   read: ({ answers, labels, options }) => ({

@@ -14,7 +14,7 @@ import {
   withEnding,
 } from '../questions.ts';
 
-// What the scorer reads of the same file stays there.
+// The scorer reads these from the same file, so records do not keep them.
 const FIELDS =
   'question answer fullAnswer imageId types semantic semanticStr groups isBalanced entailed equivalent annotations'.split(
     ' ',

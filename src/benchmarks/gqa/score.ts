@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// GQA: exact match, and every line the official script prints. Source: GQA's eval.py, LLaVA's convert_gqa_for_eval.py.
+// GQA: exact match, and all figures of the official script. Source: GQA's eval.py, LLaVA's convert_gqa_for_eval.py.
 
 import { pythonSplit } from '../../python/text.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
@@ -19,16 +19,16 @@ interface GqaLabel extends Label {
   isCommon: boolean;
   steps: number;
   words: number;
-  /** The figures are of the balanced questions; the others stand in for consistency alone. */
+  /** Figures use balanced questions; others count for consistency only. */
   isBalanced: boolean;
   /** Group of questions whose answer distributions are compared. */
   group: string | undefined;
   entailed: string[];
-  /** Answers that make sense; of a choices file. */
+  /** Valid and plausible answers, from a choices file. */
   choices?: { valid: string[]; plausible: string[] } | undefined;
 }
 
-/** LLaVA's conversion: trailing full stops off, lower case, nothing else. */
+/** LLaVA's conversion: removes trailing full stops, converts to lower case. */
 export function parseGqaOfficial(text: string): string {
   return text.replace(/\.+$/, '').toLowerCase();
 }
@@ -91,14 +91,14 @@ function isScored(question: GqaQuestion): question is ScoredQuestion {
   return question.said !== undefined;
 }
 
-// The official script stops at a missing prediction; with --allow-missing it is left out in both modes.
+// The official script stops at a missing prediction; with --allow-missing both modes skip it.
 function predicted({ answer }: Joined<GqaLabel>, parse: 'official' | 'strict'): string | undefined {
   if (answer === undefined || answer.failed !== undefined) return undefined;
   if (parse === 'strict') return strictShortAnswer(answer.text);
   return isPrediction(answer) ? answer.text : parseGqaOfficial(answer.text);
 }
 
-/** A row of the official predictions file has been converted before. */
+/** A row of the official predictions file is already converted. */
 function isPrediction(answer: Answer): boolean {
   return 'questionId' in answer.row && 'prediction' in answer.row;
 }
@@ -127,7 +127,7 @@ function wholeFigures(marks: ScoredQuestion[], allMarks: ScoredQuestion[]) {
   };
 }
 
-// Questions about what things have in common have their own three right answers.
+// Questions about common attributes have three accepted answers.
 function belongs(said: string, group: string[], label: GqaLabel): boolean {
   return (label.isCommon ? ['color', 'material', 'shape'] : group).includes(said);
 }

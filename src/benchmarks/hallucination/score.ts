@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // CHAIR-like figures of captions: named objects that are not in the image. Source: Rohrbach et al. 2018 (1809.02156);
-// an object counts once a caption, however often it is named.
+// an object counts once per caption.
 
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
@@ -17,14 +17,14 @@ interface CaptionLabel extends Label {
 }
 
 interface Caption extends Joined<CaptionLabel> {
-  /** Objects that the answer names, and those of them that are absent; undefined: not scored. */
+  /** Named objects, and the absent ones among them; undefined: not scored. */
   named: number | undefined;
   wrong: number;
 }
 
 type ScoredCaption = Caption & { named: number };
 
-/** Scores captions against object lists; the vocabulary is every object of the labels, and the names of --tables. */
+/** Scores captions against object lists. The vocabulary is every object of the labels, plus the names of --tables. */
 export const scoreHallucination = benchmarkScorer<CaptionLabel, Answer, Caption>({
   benchmark: 'hallucination',
   read: ({ answers, labels, options }) => ({
@@ -71,7 +71,7 @@ export const scoreHallucination = benchmarkScorer<CaptionLabel, Answer, Caption>
     };
   },
   failed: failedAnswers,
-  // For comparing runs: the share of the caption's objects that are there.
+  // For eval compare: the share of the caption's objects that are present.
   items: (questions) =>
     questions.filter(isScored).flatMap(({ label, named, wrong }) => {
       if (named === 0) return [];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// HallusionBench.json: questions about figures, about edited figures, and without one.
+// HallusionBench.json: questions about figures, about edited figures, and without a figure.
 import { RecordError } from '../../records/error.ts';
 import { describeValue } from '../../records/field.ts';
 import {

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // A question of HallusionBench by its place: CATEGORY_SUBCATEGORY_SET_FIGURE_QUESTION. VLMEvalKit's index has the kind of
-// figure as its third part, which the official sample answers number in another way: it is no part of the id.
+// figure as its third part. The official sample answers number it differently, so the id omits it.
 
 import { RecordError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
 import type { Label } from '../scoring/answers.ts';
 
 export interface FigureLabel extends Label {
-  /** VD: the answer depends on the figure; VS: the figure adds to what is known. */
+  /** VD: the answer depends on the figure; VS: the figure only supplements knowledge. */
   category: string;
   subcategory: string;
-  /** All questions about this figure; undefined where there is none. */
+  /** All questions about this figure; undefined without a figure. */
   figure: string | undefined;
   /** The same question about every figure of its set. */
   pair: string;
-  /** About an edited figure. */
+  /** Whether the figure is edited. */
   isHard: boolean;
-  /** VS without its figure: saying that one does not know is right. */
+  /** VS without its figure: "I do not know" is a right answer. */
   mayBeUnclear: boolean;
   isYes: boolean | undefined;
 }

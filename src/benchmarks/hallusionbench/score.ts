@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // HallusionBench: right questions (aAcc), figures with every question right (fAcc), question pairs right about every
-// figure (qAcc). By a judge, as the official evaluation.py and utils.py; or by the words yes and no, as VLMEvalKit yorn.py.
+// figure (qAcc). Scored by a judge, as in the official evaluation.py and utils.py, or by the words yes and no, as in VLMEvalKit yorn.py.
 
 import { pythonSplit } from '../../python/text.ts';
 import { RecordError } from '../../records/error.ts';
@@ -18,7 +18,7 @@ import { type FigureLabel, figureLabel, idOfIndex, labelOfId } from './label.ts'
 type Outcome = 'correct' | 'wrong' | 'unclear';
 
 interface FigureAnswer extends Answer {
-  /** Of a judge; undefined: the words of the answer decide. */
+  /** A judge's outcome; undefined: the answer's words decide. */
   judged?: Outcome | undefined;
 }
 
@@ -28,10 +28,10 @@ interface FigureQuestion extends Joined<FigureLabel, FigureAnswer> {
   isRight: boolean;
 }
 
-// VQA's clean-up of marks: each is taken out where it stands beside a blank somewhere, and is a blank elsewhere.
+// VQA's punctuation clean-up: a mark that occurs beside a blank is deleted everywhere; other marks become blanks.
 const MARKS = [...';/[]"{}()=+\\_-><@`,?!'];
 
-/** VLMEvalKit's reading: exactly one of the words yes and no. A mark that it does not clean ("Yes:") hides the word. */
+/** VLMEvalKit's parser: exactly one of the words yes and no. A mark that it does not clean ("Yes:") hides the word. */
 export function parseYesNoOfficial(text: string): 'yes' | 'no' | undefined {
   const lower = text.toLowerCase();
   let clean = lower;
@@ -39,7 +39,7 @@ export function parseYesNoOfficial(text: string): 'yes' | 'no' | undefined {
     const isApart = lower.includes(`${mark} `) || lower.includes(` ${mark}`) || /\p{Nd},\p{Nd}/u.test(lower);
     clean = clean.replaceAll(mark, isApart ? '' : ' ');
   }
-  // The flag that was meant stands where the count belongs: only the first 32 full stops go.
+  // The script passes re's flag as the count argument, so only the first 32 full stops are removed.
   let stops = 0;
   clean = clean.replace(/\.(?!\p{Nd})/gu, (stop) => (++stops > 32 ? stop : ''));
   const words = pythonSplit(clean);
@@ -52,7 +52,7 @@ export const scoreHallusionBench = benchmarkScorer<FigureLabel, FigureAnswer, Fi
   read({ answers: files, labels: labelFiles, options }, notes) {
     const answers = readFigureAnswers(files, options);
     const labels = labelFiles.length > 0 ? fileLabels(labelFiles) : ownLabels(files);
-    // A model that needs an image is not asked without one.
+    // A model that requires an image skips questions without one.
     const kindOf = ({ mayBeUnclear }: FigureLabel) => (mayBeUnclear ? 'imageless' : 'other');
     return { answers, labels: withoutUnasked(labels, answers, kindOf, notes) };
   },
@@ -77,7 +77,7 @@ export const scoreHallusionBench = benchmarkScorer<FigureLabel, FigureAnswer, Fi
       a_acc: score,
       f_acc: wholeShare(figures),
       q_acc: wholeShare(shares(part, ({ label }) => label.pair)),
-      // Pairs too, whatever the official table calls them.
+      // These are pairs too, despite their name in the official table.
       easy_a_acc: wholeShare(shares(part, ({ label }) => (label.isHard ? undefined : label.pair))),
       hard_a_acc: wholeShare(shares(part, ({ label }) => (label.isHard ? label.pair : undefined))),
       consistency_inconsistent: finite(100 * meanOf(figures.map((share) => +(share > 0 && share < 1)))),
@@ -111,7 +111,7 @@ function outcomeOf(answer: Answer, label: FigureLabel, parse: 'official' | 'stri
   return said === undefined ? 'unclear' : (said === 'yes') === label.isYes ? 'correct' : 'wrong';
 }
 
-/** Share of right questions of each group that is scored whole; questions without a key are in none. */
+/** Share of groups whose questions are all right; questions without a key belong to no group. */
 function shares(part: readonly FigureQuestion[], keyOf: (question: FigureQuestion) => string | undefined): number[] {
   const keyed = part.filter((question) => keyOf(question) !== undefined);
   return [...groupBy(keyed, keyOf).values()]
@@ -123,10 +123,10 @@ function wholeShare(groups: readonly number[]): number | null {
   return finite(100 * meanOf(groups.map((share) => +(share === 1))));
 }
 
-/** How far yes is over-represented, and the share of no among the truths that were missed. */
+/** The over-representation of yes, and the share of no among the missed truths. */
 function yesBias(scored: readonly FigureQuestion[]): { yes_diff?: number | null; yes_fp?: number | null } {
   if (scored.some(({ label }) => label.isYes === undefined)) return {};
-  // An unclear answer that is wrong stands for the other word, as in the script.
+  // As in the script, an unclear wrong answer counts as the opposite word.
   const saidYes = scored.map(({ label, isRight }) => +(isRight === label.isYes));
   const truths = scored.map(({ label }) => +label.isYes!);
   const missed = scored.filter(({ isRight }) => !isRight).map(({ label }) => +!label.isYes);
@@ -161,7 +161,7 @@ function isOfficialRow({ value }: FileRow): boolean {
   return 'set_id' in value && !isRecord(value);
 }
 
-/** A row of the official result file: the question with model_prediction, and a judge's outcome once it was evaluated. */
+/** A row of the official result file: the question with model_prediction, and a judge's outcome after evaluation. */
 function officialAnswer({ value, at }: FileRow): FigureAnswer {
   const { model_prediction: text } = value;
   const { id } = figureLabel(value, at);
@@ -175,7 +175,7 @@ function fileLabels(files: readonly EvalFile[]): FigureLabel[] {
   return files.flatMap((file) => file.rows.map(({ value, at }) => figureLabel(value, at)));
 }
 
-/** What the answers say of their own questions. */
+/** Labels from the answers' rows. */
 function ownLabels(files: readonly EvalFile[]): FigureLabel[] {
   return files.flatMap((file) =>
     file.rows.some(isOfficialRow)

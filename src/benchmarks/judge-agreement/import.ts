@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pairs of answers with a preferred side: VL-RewardBench's rows, or any with chosen and rejected.
+// Pairs of responses with a human preference: VL-RewardBench's rows, or any rows with chosen and rejected.
 import { RecordError } from '../../records/error.ts';
 import { describeValue } from '../../records/field.ts';
 import { randomStream } from '../../records/random.ts';
@@ -53,7 +53,7 @@ function ranked(texts: unknown, preferred: number, item: { source: string; line:
   throw new RecordError(item, 'response', 'two answers', describeValue(texts));
 }
 
-// In the order of the file the first would always be right.
+// Shuffled, because in file order the first would always be right.
 function shuffled([chosen, rejected]: [string, string], seed: number, id: string): Pair {
   const preferred = randomStream(seed, id, 'judge-agreement/order').nextInt(2);
   return { texts: preferred === 0 ? [chosen, rejected] : [rejected, chosen], preferred };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How far a judge agrees with people: of pairs with a preferred answer, how often the judge prefers it too, by its verdicts
-// or by its scores or probabilities. VL-RewardBench (Li et al. 2024, 2411.17451).
+// Agreement of a judge with people: the share of pairs in which the judge prefers the human-preferred response, by verdicts,
+// scores or probabilities. VL-RewardBench (Li et al. 2024, 2411.17451).
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
@@ -15,18 +15,18 @@ import { clusteredInterval, meanOf } from '../scoring/statistics.ts';
 import { preferredOf } from './label.ts';
 
 interface PairLabel extends Label {
-  /** Index of the preferred answer. */
+  /** Index of the preferred response. */
   preferred: number;
   category: string;
 }
 
 interface Opinion extends Answer {
   run: number;
-  /** Index of the answer that the judge prefers; null: a tie; undefined: the call failed. */
+  /** Index of the response that the judge prefers; null: a tie; undefined: the call failed. */
   winner: number | null | undefined;
-  /** Of the two answers, where the judge gives numbers. */
+  /** Values of the two responses, if the judge gives numbers. */
   scores?: [number, number] | undefined;
-  /** Whether both orders of showing gave the same winner, where both were asked. */
+  /** Whether both orders gave the same winner, if both were asked. */
   isConsistent?: boolean | undefined;
 }
 
@@ -58,7 +58,7 @@ export const scoreJudgeAgreement = benchmarkScorer<PairLabel, Opinion, Question>
         categories.length > 1 && {
           macro: finite(100 * meanOf(categories.map((category) => meanOf(category.map(agreement))))),
         }),
-      // As VL-RewardBench counts: a tie is no agreement.
+      // As in VL-RewardBench, a tie is no agreement.
       without_ties: finite(100 * meanOf(agreements.map((value) => +(value === 1)))),
       ties: agreements.filter((value) => value === 0.5).length,
       first_preferred: finite(
@@ -87,12 +87,12 @@ function isJudged(question: Question): question is Judged {
   return question.answer !== undefined && question.answer.winner !== undefined;
 }
 
-/** 1: the same answer is preferred, 0: the other, 0.5: a tie. */
+/** 1: the same response is preferred, 0: the other, 0.5: a tie. */
 function agreement({ label, answer }: Judged): number {
   return answer.winner === null ? 0.5 : +(answer.winner === label.preferred);
 }
 
-/** How well the numbers part preferred answers from others, whichever pair they are of, and by how much. */
+/** How well the values separate preferred from other responses across all pairs, and the mean difference. */
 function scoreFigures(judged: readonly Judged[]) {
   const pairs = judged.flatMap(({ label, answer }) => {
     if (answer.scores === undefined) return [];
@@ -110,7 +110,7 @@ function scoreFigures(judged: readonly Judged[]) {
   };
 }
 
-/** The chance that one of the first is above one of the others, ties as halves (Mann-Whitney). */
+/** The probability that one of the first is above one of the others, ties as halves (Mann-Whitney). */
 export function areaUnderCurve(better: readonly number[], worse: readonly number[]): number {
   const sorted = [...worse].sort((a, b) => a - b);
   const countWhere = (isBelow: (other: number) => boolean) => {
@@ -154,7 +154,7 @@ function soleGuide(files: readonly EvalFile[], { judge }: EvalOptions): string {
   );
 }
 
-/** Out of a verdict on the pair, or of a score for each of the two. */
+/** From a verdict on the pair, or from scores of both responses. */
 function opinionOf(
   { verdict, scores }: Annotation,
   at: Place,

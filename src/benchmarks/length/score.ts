@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Length of responses: code points, words, tokens. The papers give lengths without a unit, so all three stand here.
+// Length of responses: code points, words, tokens. The papers give lengths without a unit, so all three are printed.
 
 import { pythonLength, pythonSplit } from '../../python/text.ts';
 import { type Answer, answersByModel, modelField, readAnswers } from '../scoring/answers.ts';
 import { type EvalInput, type Evaluation, finite, groupBy, type ScoreRow } from '../scoring/score-row.ts';
 import { clusteredInterval, meanOf, medianOf } from '../scoring/statistics.ts';
 
-/** Lengths of every answer; by split where the rows say one. `score` is the mean number of words. */
+/** Lengths of all responses, by split if rows have one. `score` is the mean number of words. */
 export function scoreLength({ answers: files, options }: EvalInput): Evaluation {
   const evaluation: Evaluation = { rows: [], items: [], notes: [], failed: 0 };
   for (const [model, ofModel] of answersByModel(readAnswers(files, options))) {
@@ -48,7 +48,7 @@ function lengthRow(split: string, model: string, answers: Answer[]): ScoreRow {
     words_median: finite(medianOf(words)),
     characters: finite(meanOf(characters)),
     characters_median: finite(medianOf(characters)),
-    // A mean over some of the answers would be one of other answers.
+    // A mean over only some of the responses would not be comparable.
     tokens: tokens.length === known.length ? finite(meanOf(tokens)) : null,
     tokens_median: tokens.length === known.length ? finite(medianOf(tokens)) : null,
     ...clusteredInterval(

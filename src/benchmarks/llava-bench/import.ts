@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA-Bench (in the wild): questions.jsonl with what the judge needs, context.jsonl and answers_gpt4.jsonl beside it.
+// LLaVA-Bench (in the wild): questions.jsonl, with context.jsonl and answers_gpt4.jsonl for the judge.
 import { isObject } from '../../records/field.ts';
 import { idField } from '../../stages/import/format.ts';
 import type { JsonItem } from '../../stages/import/json-items.ts';

@@ -30,7 +30,7 @@ interface BenchLabel extends Label {
 
 const FAILED: [number, number] = [-1, -1];
 
-/** The official reading: the first line, commas as blanks, cut at every blank, must be exactly two numbers; else -1, -1. */
+/** The official parser: the first line, commas as blanks, split at every blank, must be exactly two numbers; else -1, -1. */
 export function parseReviewOfficial(content: string): [number, number] {
   const [line = ''] = content.split('\n', 1);
   const words = line.replaceAll(',', ' ').split(' ');
@@ -39,7 +39,7 @@ export function parseReviewOfficial(content: string): [number, number] {
   return numbers.every((number) => number !== undefined) ? (numbers as [number, number]) : FAILED;
 }
 
-/** Two numbers from 1 to 10 on the first line that is not blank; "Assistant 1:" and "/10" around them are no matter. */
+/** Two numbers from 1 to 10 on the first non-blank line; "Assistant 1:" and "/10" around them are ignored. */
 export function parseReviewStrict(content: string): [number, number] | undefined {
   const said = withoutReasoning(content);
   const line = said.split('\n').find((text) => text.trim() !== '') ?? '';
@@ -50,7 +50,7 @@ export function parseReviewStrict(content: string): [number, number] | undefined
     : undefined;
 }
 
-/** Scores review files (each one judge run) or records judged with guide llava-bench. */
+/** Scores review files (one judge run each) or records judged with guide llava-bench. */
 export const scoreLlavaBench = benchmarkScorer<BenchLabel, Review, Joined<BenchLabel, Review>>({
   benchmark: 'llava-bench',
   read({ answers: files, labels, questions, options }) {
@@ -132,7 +132,7 @@ function reviewFile(file: EvalFile, run: number, options: EvalOptions): Review[]
     return {
       ...{ id: rowId(value, at), at, model: '', run, text: '', row: {} },
       pair,
-      // float() reads "nan": two words that are no scores either.
+      // float() accepts "nan", which is no score.
       isFailed: (pair[0] === -1 && pair[1] === -1) || pair.some(Number.isNaN),
       category: categoryOf(value.category),
     };
@@ -151,12 +151,12 @@ function reviewPair(
   throw new RecordError(at, 'tuple', 'two numbers', describeValue(pair));
 }
 
-// Review rows carry the name of the judge's rule: "llava_bench_conv".
+// Review rows hold the name of the judge's rule: "llava_bench_conv".
 function categoryOf(category: unknown): string {
   return typeof category === 'string' ? category.replace(/^llava_bench_/, '') : '';
 }
 
-/** From the questions file, or else from the reviews themselves. */
+/** Labels from the questions file, or else from the reviews. */
 function readLabels(files: readonly EvalFile[], reviews: readonly Review[]): BenchLabel[] {
   const rows = files.flatMap((file) => file.rows).filter(({ value }) => 'question_id' in value && 'image' in value);
   if (rows.length > 0)

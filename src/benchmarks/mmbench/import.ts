@@ -82,7 +82,7 @@ function question(
   };
 }
 
-// LLaVA stops at the first option that is missing, by its words too, and asks of A to D alone.
+// LLaVA stops at the first missing option (also "nan" or "none"), and uses only A to D.
 function optionsOf(value: Record<string, unknown>, item: JsonItem): string[] {
   const options: string[] = [];
   const beyond = ['E', 'F', 'G', 'H'].find((letter) => !isNone(value[letter]));
@@ -98,7 +98,7 @@ function isNone(cell: unknown): boolean {
   return isPandasMissing(cell) || /^(?:nan|none)$/i.test(String(cell));
 }
 
-// A rotation may name the row whose image it shares instead of repeating it; a question about several has a list.
+// A rotation may refer to the row whose image it shares; a question about several images has a list.
 function imageUris(value: Record<string, unknown>, item: JsonItem, imageOf: ReadonlyMap<unknown, unknown>): string[] {
   const own = value.image;
   const cell = typeof own === 'string' && /^\d{1,16}$/.test(own) ? imageOf.get(own) : own;

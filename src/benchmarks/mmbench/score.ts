@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// MMBench, English and Chinese: a question counts when every rotation of its options is right. Source:
+// MMBench, English and Chinese: a question counts if every rotation of its options is right. Source:
 // open-compass/VLMEvalKit matching_util.py and multiple_choice.py with exact matching, the LLaVA-1.5 protocol.
 
 import { isPandasMissing } from '../../python/pandas.ts';
@@ -18,7 +18,7 @@ export interface MMBenchLabel extends Label {
   answer: string;
   /** Letter -> option; letters may be missing. */
   options: Map<string, string>;
-  /** index modulo a million: the rotations of one question share it. */
+  /** index modulo a million, common to the rotations of a question. */
   group: string;
   isBase: boolean;
   category: string;
@@ -44,7 +44,7 @@ const REFUSALS = [
   'Cannot determine the answer',
 ];
 const API_FAILURE = 'Failed to obtain answer via API';
-// Any case, no border after the letter: "the answer is a cat" is option A. Python's \s, not JavaScript's.
+// Any case, no word boundary after the letter: "the answer is a cat" is option A. Python's \s, not JavaScript's.
 const ANSWER_IS = new RegExp(`answer[${PYTHON_SPACE}]+is[${PYTHON_SPACE}]+\\**([A-D])`, 'iu');
 
 /**
@@ -117,7 +117,7 @@ export const scoreMMBench = benchmarkScorer<MMBenchLabel, Answer, MMBenchQuestio
     }),
 });
 
-// A missing answer is an empty cell for the official scorer, so a wrong one; strict mode leaves the question out.
+// The official scorer sees a missing answer as an empty cell, so wrong; strict mode skips the question.
 type MMBenchQuestion = ReturnType<typeof markQuestion>;
 
 function markQuestion(joined: Joined<MMBenchLabel>[], parse: 'official' | 'strict') {
@@ -135,7 +135,7 @@ function markQuestion(joined: Joined<MMBenchLabel>[], parse: 'official' | 'stric
   return { label, joined, rotations, circular, base: marks[joined.findIndex(({ label }) => label.isBase)] };
 }
 
-// As VLMEvalKit with a judge: it is asked about what the rules cannot read. Guide mmbench-extract.
+// As in VLMEvalKit, a judge reads answers that the rules cannot parse. Guide mmbench-extract.
 function judgedLetter({ record, response }: Answer): string | undefined {
   const place = response === undefined ? -1 : (record?.responses?.indexOf(response) ?? -1);
   const entries = record?.annotations?.filter((entry) => isOfGuide(entry, 'mmbench-extract') && entry.outcome === 'ok');
@@ -151,7 +151,7 @@ function readLetter(text: string, options: ReadonlyMap<string, string>, parse: '
   return place === undefined ? undefined : letters[LETTERS.indexOf(place)];
 }
 
-/** The rows of the official tables. An option that pandas reads as missing is none. */
+/** The rows of the official tables. An option that pandas reads as missing is absent. */
 function readMMBenchLabels(files: readonly EvalFile[]): MMBenchLabel[] {
   return files.flatMap((file) =>
     file.rows.map(({ value, at }) => {

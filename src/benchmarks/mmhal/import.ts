@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// MMHal-Bench: response_template.json, 96 questions known by their places; with answers in it, those are responses.
+// MMHal-Bench: response_template.json, 96 questions identified by position. Answers in the file become responses.
 import { RecordError } from '../../records/error.ts';
 import { describeValue } from '../../records/field.ts';
 import { benchmarkFormat, listItems, placeOf, questionsOf, textMember } from '../questions.ts';
@@ -22,7 +22,7 @@ export const mmhalQuestions = benchmarkFormat(
         id: String(position++),
         reads: FIELDS,
         draft: {
-          // The file of the image's address.
+          // The file name in the image's URL.
           images: [textMember(value, 'image_src', place).replace(/^.*\//, '')],
           prompt: textMember(value, 'question', place),
           reference: textMember(value, 'gt_answer', place),

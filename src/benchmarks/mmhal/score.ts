@@ -13,14 +13,14 @@ import { type EvalOptions, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer } from '../scoring/scorer.ts';
 import { clusteredInterval, meanOf } from '../scoring/statistics.ts';
 
-// The 96 questions go round these.
+// The 96 questions cycle through these.
 const TYPES = ['attribute', 'adversarial', 'comparison', 'counting', 'relation', 'environment', 'holistic', 'other'];
 const LEAST_TRUE = 3;
 
 interface Rated extends Answer {
   /** Undefined: the judge call failed. */
   rating: number | undefined;
-  /** The reply had no rating, or several: the script takes 0. */
+  /** The reply had no rating, or several: the script counts 0. */
   isUnparsed: boolean;
   type: string;
   image: string;
@@ -30,14 +30,14 @@ interface TypeLabel extends Label {
   type: string;
 }
 
-/** The one rating that the reply holds as "rating: N", whatever else is said; undefined for none or several. */
+/** The only rating in the form "rating: N"; undefined for none or several. */
 export function parseRatingOfficial(reply: string): number | undefined {
   const lower = reply.toLowerCase();
   const found = [0, 1, 2, 3, 4, 5, 6].filter((rating) => lower.includes(`rating: ${rating}`));
   return found.length === 1 ? found[0] : undefined;
 }
 
-/** The same, marks of Markdown taken off; a number with more digits ("rating: 4.5", "rating: 10") is not a rating. */
+/** The same without Markdown; a number with more digits ("rating: 4.5", "rating: 10") is not a rating. */
 export function parseRatingStrict(reply: string): number | undefined {
   const said = withoutReasoning(reply).replace(/[*_`#]/g, '');
   const found = [...said.matchAll(/\brating\s*(?::|is|=)\s*(\d+(?:\.\d+)?)/gi)].map((match) => Number(match[1]));
@@ -108,7 +108,7 @@ function ratedRecords(files: readonly EvalFile[], options: EvalOptions): Rated[]
   });
 }
 
-/** The replies in the order of the questions: the API's answers as saved, or merged into the questions as gpt4_review. */
+/** The replies in the order of the questions: saved API replies, or merged into the questions as gpt4_review. */
 function reviews(file: EvalFile, files: readonly EvalFile[], options: EvalOptions): Rated[] {
   return file.rows.map(({ value, at }, position) => {
     const id = String(position);
@@ -116,7 +116,7 @@ function reviews(file: EvalFile, files: readonly EvalFile[], options: EvalOption
     const read = options.parse === 'official' ? parseRatingOfficial : parseRatingStrict;
     const isReply = reply !== undefined && reply.trim() !== '';
     const rating = isReply ? read(reply) : undefined;
-    // The script takes a reply without a rating for 0; a call without a reply is a failed one.
+    // The script counts a reply without rating as 0; a call without reply is a failed call.
     const isUnparsed = isReply && rating === undefined && options.parse === 'official';
     return {
       ...{ id, at, model: files.length > 1 ? file.stem : '', text: '', row: {} },
@@ -128,7 +128,7 @@ function reviews(file: EvalFile, files: readonly EvalFile[], options: EvalOption
   });
 }
 
-/** The judge's text; undefined where the call gave none. */
+/** The judge's text; undefined if the call gave none. */
 function replyOf(value: JsonObject, at: Place): string | undefined {
   if ('gpt4_review' in value) return textOrNothing(value.gpt4_review, at, 'gpt4_review');
   const { choices } = value;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// mm-vet.json (id -> question), or LLaVA's question rows. Nothing is added to the questions.
+// mm-vet.json (id -> question), or LLaVA's question rows. The questions are unchanged.
 
 import type { ImportFile } from '../../stages/import/format.ts';
 import { readItems } from '../../stages/import/items.ts';

@@ -26,7 +26,7 @@ interface Graded extends Answer {
   grades: (number | undefined)[];
 }
 
-/** A judge's reply as the official script reads it: the first word as Python's float, in [0, 1] (or NaN); else undefined. */
+/** The official parser: the first word as Python's float, in [0, 1] (or NaN); else undefined. */
 export function parseGradeOfficial(content: string): number | undefined {
   const grade = pythonFloat(pythonStrip(content.split(' ', 1)[0]!));
   return grade === undefined || grade > 1 || grade < 0 ? undefined : grade;
@@ -124,7 +124,7 @@ function gradeFigures(part: readonly Answered[]) {
   };
 }
 
-// A run that lacks grades would be a mean over other questions than the next run's.
+// Runs with missing grades would be means over different questions.
 function checkRuns(items: readonly Graded[], notes: string[], options: EvalOptions): number {
   const numRuns = Math.max(0, ...items.map(({ grades }) => grades.length));
   const short = items.filter(({ grades }) => grades.length < numRuns);
@@ -172,7 +172,7 @@ function gradedFile(file: EvalFile, files: readonly EvalFile[], options: EvalOpt
   });
 }
 
-// After six bad replies the official script writes 0, and NaN passes its range test: neither is a grade.
+// After six bad replies the official script writes 0, and NaN passes its range check: neither is a grade.
 function gradeOfRun(grade: number, content: unknown, options: EvalOptions): number | undefined {
   if (options.includeFailed) return grade;
   if (Number.isNaN(grade)) return undefined;
@@ -210,7 +210,7 @@ function recordLabel({ record, id, cluster, at }: OwnLabel): MMVetLabel | undefi
   return { id: mmvetId(id), split: '', cluster, at, capabilities: inOrder(capabilities.map(String)) };
 }
 
-// The official column names come out of a set, in no order; ours go by the paper's.
+// The official columns come from a set, in random order; ours follow the paper.
 function inOrder(capabilities: string[]): string[] {
   const rank = (name: string) => (CAPABILITIES.includes(name) ? CAPABILITIES.indexOf(name) : CAPABILITIES.length);
   return [...new Set(capabilities)].sort((a, b) => rank(a) - rank(b));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // MT-Bench: question.jsonl, with reference_answer/gpt-4.jsonl for the judge; and its noisy-image form, in which each turn
-// comes with an image that has nothing to do with it. Source: FastChat llm_judge; Li et al. 2024, table 7.
+// has an unrelated image. Source: FastChat llm_judge; Li et al. 2024, table 7.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
@@ -10,7 +10,7 @@ import { type Draft, type ImportSetting, idField } from '../../stages/import/for
 import type { JsonItem } from '../../stages/import/json-items.ts';
 import { benchmarkFormat, eachOf, idMember, listItems, placeOf, questionsOf } from '../questions.ts';
 
-// gen_model_answer.py; other categories are answered greedily.
+// Temperatures of gen_model_answer.py; other categories are greedy.
 const TEMPERATURES: Record<string, number> = { writing: 0.7, roleplay: 0.7, stem: 0.1, humanities: 0.1 };
 
 export const mtBenchQuestions = benchmarkFormat(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// MT-Bench: mean rating by turn, category and over all; or pairwise wins over two games. Source: FastChat llm_judge
+// MT-Bench: mean rating by turn, by category and overall; or pairwise wins over two games. Source: FastChat llm_judge
 // common.py (replies) and show_result.py (means).
 
 import { pythonFloat } from '../../python/number.ts';
@@ -22,10 +22,10 @@ import {
 import { benchmarkScorer } from '../scoring/scorer.ts';
 import { clusteredInterval, meanOf } from '../scoring/statistics.ts';
 
-/** The official reading: the first number in double square brackets, else the first in single ones, else -1. */
+/** The official parser: the first number in double square brackets, else the first in single ones, else -1. */
 export function parseRatingOfficial(judgment: string): number {
   const match = /\[\[(\p{Nd}+\.?\p{Nd}*)\]\]/u.exec(judgment) ?? /\[(\p{Nd}+\.?\p{Nd}*)\]/u.exec(judgment);
-  // ast.literal_eval refuses a leading zero ("[[08]]") and stops the script; that is no rating either.
+  // ast.literal_eval refuses a leading zero ("[[08]]") and stops the script, so it is no rating.
   if (match === null || /^0\d+$/.test(match[1]!)) return -1;
   return pythonFloat(match[1]!) ?? -1;
 }
@@ -142,14 +142,14 @@ function ratedRecords(files: readonly EvalFile[], options: EvalOptions): Rating[
   });
 }
 
-// Of a call that failed nothing says how many turns it had but the prompt.
+// For a failed call, only the prompt gives the number of turns.
 function turnsOf({ scores, record }: Judged): number {
   if (scores !== undefined)
     return Math.max(1, Object.keys(scores).filter((name) => /^rating_turn_\d+$/.test(name)).length);
   return Array.isArray(record.prompt) ? record.prompt.filter((message) => message.role === 'user').length : 1;
 }
 
-/** A label for each turn of each question: of question.jsonl, or of the ratings themselves. */
+/** One label per turn of each question, from question.jsonl or from the ratings. */
 function turnLabels(files: readonly EvalFile[], ratings: readonly Rating[]): TurnLabel[] {
   const rows = files.flatMap((file) => file.rows).filter(({ value }) => Array.isArray(value.turns));
   if (rows.length > 0)
@@ -171,7 +171,7 @@ function turnLabels(files: readonly EvalFile[], ratings: readonly Rating[]): Tur
   return [...labels.values()];
 }
 
-/** One comparison: who won each of the two games. */
+/** One comparison: the winner of each of the two games. */
 interface Game {
   id: string;
   at: Place;
@@ -201,7 +201,7 @@ function pairRow(value: JsonObject, at: Place): Game {
   };
 }
 
-/** Wins by model: both games agree, or it is a tie; a game with an error drops the pair. */
+/** Wins by model: a tie unless both games agree; a game with an error drops the pair. */
 function scorePairs(games: Game[], { labels: labelFiles, options }: EvalInput): Evaluation {
   const evaluation: Evaluation = { rows: [], items: [], notes: [], failed: 0 };
   const seen = new Map<string, Game>();
@@ -271,7 +271,7 @@ function winRow(model: string, results: { id: string; value: number }[]): ScoreR
   };
 }
 
-/** The games of our records' pairwise verdicts: the first response against the second, or against the reference. */
+/** Games from the records' pairwise verdicts: the first response against the second, or against the reference. */
 function gamesOfRecords(files: readonly EvalFile[], options: EvalOptions): Game[] {
   return readEntries(files, 'mt-bench-pair', options).flatMap(({ id, at, record, annotation }): Game[] => {
     const models = [0, 1].map((index) => record.responses?.[index]?.label ?? (index === 0 ? 'response' : 'reference'));

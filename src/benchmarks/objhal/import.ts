@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Object HalBench: questions about 300 images of COCO.
+// Object HalBench: questions about 300 COCO images.
 import { cocoQuestions } from '../coco-questions.ts';
 
 export const objhalQuestions = cocoQuestions(

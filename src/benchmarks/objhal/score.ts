@@ -18,7 +18,7 @@ import { benchmarkScorer } from '../scoring/scorer.ts';
 interface Listed extends Answer {
   /** Undefined: the judge call failed. */
   mentions: Mention[] | undefined;
-  /** What is in the image, where the review file says it. */
+  /** Objects in the image, if the review file has them. */
   truth?: string[];
 }
 
@@ -57,7 +57,7 @@ export const scoreObjhal = benchmarkScorer<ImageLabel, Listed, Question>({
     return {
       n: scored.length,
       score: response,
-      // Of the answers that name any object of COCO.
+      // Over the answers that name any COCO object.
       response_hall: response,
       object_hall: chair_i,
       chair_s,
@@ -82,7 +82,7 @@ function isWrong(label: ImageLabel, mentions: readonly Mention[]): boolean {
   return mentions.some((mention) => !label.classes.has(mention.class));
 }
 
-/** For the interval of the headline: an answer that names objects counts once, by an absent one if it has any. */
+/** For the headline's interval: an answer that names objects counts once, as hallucinated if any is absent. */
 function oneOf({ label, mentions }: Scored): Mention[] {
   const [first] = mentions;
   if (first === undefined) return [];
@@ -133,7 +133,7 @@ function listedRecords({ answers: files, options }: EvalInput, objects: CocoObje
     const text = response?.text ?? '';
     const names = isObject(verdict) ? verdict.names : undefined;
     const head = { id: cocoId(id), at, model, run, text, row: {} };
-    // An answer of up to three words names none, without a call.
+    // An answer of up to three words names no object, so no call is made.
     if (pythonSplit(text).length <= MAX_SHORT) return { ...head, mentions: [] };
     if (failed !== undefined) return { ...head, mentions: undefined };
     if (!Array.isArray(names))
@@ -148,7 +148,7 @@ function listedRecords({ answers: files, options }: EvalInput, objects: CocoObje
   });
 }
 
-/** What a name stands for: its pairs of words, else each run of nouns as one. */
+/** The objects of a name: its pairs of words, else each run of nouns. */
 function nameWords(name: string, { pairs }: CocoObjects, english: English): string[] {
   const words = english.words(`a ${name.toLowerCase()}`);
   const tags = english.tags(words);

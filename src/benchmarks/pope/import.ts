@@ -20,7 +20,7 @@ export const popeQuestions = benchmarkFormat(
           reads: ['question_id', 'image', 'text', 'label', 'category'],
           draft: {
             images: [textMember(value, 'image', place)],
-            // The official questions and SeVa's have no ending; LLaVA's own file has it already.
+            // The official questions and SeVa's have no ending; LLaVA's file already has one.
             prompt: withEnding(textMember(value, 'text', place), SHORT_ANSWER, setting, 'plain'),
             ...(typeof label === 'string' && { reference: label }),
           },

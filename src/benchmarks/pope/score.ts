@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// POPE: is there such a thing in the image? Source: AoiDragon/POPE evaluate.py, LLaVA's eval_pope.py.
+// POPE: yes-no questions about the presence of an object. Source: AoiDragon/POPE evaluate.py, LLaVA's eval_pope.py.
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
@@ -28,14 +28,14 @@ export interface PopeLabel extends Label {
   file?: EvalFile;
 }
 
-/** What the official parser reads: "no" if a token of the first sentence is No, not or no; else "yes". */
+/** The official parser: "no" if a token of the first sentence is No, not or no; else "yes". */
 export function parsePopeOfficial(text: string): 'yes' | 'no' {
   const [sentence = ''] = text.split('.', 1);
   const words = sentence.replaceAll(',', '').split(' ');
   return words.includes('No') || words.includes('not') || words.includes('no') ? 'no' : 'yes';
 }
 
-/** Neither yes nor no in the whole answer: the official parser takes it for a yes. */
+/** Neither yes nor no in the whole answer: the official parser counts it as yes. */
 function saysNeither(text: string): boolean {
   return !/\b(?:yes|no|not)\b|n['\u2019]t\b/i.test(text);
 }
@@ -47,7 +47,7 @@ interface Counts {
   fn: number;
 }
 
-/** The figures as the official script prints them, as fractions; null where it would divide by zero. */
+/** The official script's figures, as fractions; null if it would divide by zero. */
 export function popeFigures({ tp, fp, tn, fn }: Counts) {
   const precision = finite(tp / (tp + fp));
   const recall = finite(tp / (tp + fn));
@@ -88,8 +88,8 @@ export const scorePope = benchmarkScorer<PopeLabel, Answer, PopeQuestion>({
 });
 
 /**
- * The three label files have the same ids and the same yes-no pattern: the wrong one shows in its questions alone. Where
- * some agree the others must; where none does, the questions were reworded, which is only noted.
+ * The three label files share ids and yes-no pattern, so only the questions reveal a wrong file. If some questions agree,
+ * all must; if none does, the questions were reworded, which gives a note.
  */
 function checkQuestions(joined: readonly Joined<PopeLabel>[], notes: string[]): void {
   const asked = joined.flatMap(({ label, answer }) => {
@@ -124,7 +124,7 @@ interface PopeQuestion extends Joined<PopeLabel> {
 function markQuestion({ label, answer }: Joined<PopeLabel>, parse: 'official' | 'strict'): PopeQuestion {
   if (answer === undefined || answer.failed !== undefined) return { label, answer, cell: undefined, unparsed: false };
   const read = parse === 'official' ? parsePopeOfficial(answer.text) : strictYesNo(answer.text);
-  // An answer that says nothing is a wrong one: it must not be worth leaving questions open.
+  // An unclear answer is wrong, so avoiding an answer never pays.
   const isYes = read === undefined ? !label.isYes : read === 'yes';
   const cell = isYes ? (label.isYes ? 'tp' : 'fp') : label.isYes ? 'fn' : 'tn';
   return { label, answer, cell, unparsed: read === undefined || (parse === 'official' && saysNeither(answer.text)) };
@@ -144,7 +144,7 @@ function noteUndefined(split: string, part: readonly PopeQuestion[], notes: stri
     );
 }
 
-// One split, or all of them: then figures are the plain means over the splits, as in the papers' tables.
+// One split, or all: the figures of all are means over the splits, as in the papers' tables.
 function rowFigures(part: PopeQuestion[]) {
   const splits = [...groupBy(part, ({ label }) => label.split).values()];
   const counts = splits.map(countCells);
@@ -188,12 +188,12 @@ function addCounts(counts: Counts[]): Counts {
   return total;
 }
 
-/** "coco_pope_random" -> "random"; a name without one of the three is a split of its own. */
+/** "coco_pope_random" -> "random"; any other name is a separate split. */
 export function popeSplitOf(stem: string): string {
   return POPE_SPLITS.find((split) => stem.toLowerCase().includes(split)) ?? stem;
 }
 
-/** The rows of label files, each file one split. */
+/** The rows of label files, one split per file. */
 function readPopeLabels(files: readonly EvalFile[]): PopeLabel[] {
   return files.flatMap((file) =>
     file.rows.map(({ value, at }) => {
@@ -218,7 +218,7 @@ function recordLabel({ record: { reference, meta }, id, cluster, at }: OwnLabel)
   return { id, split, cluster, at, isYes: reference === 'yes', text: '' };
 }
 
-/** Answers with the split and the id that the labels know them by. */
+/** Answers with the split and id of their labels. */
 function placeAnswers(
   files: readonly EvalFile[],
   labels: PopeLabel[],
@@ -239,7 +239,7 @@ function placeAnswers(
   });
 }
 
-/** The official answer files have no ids: the k-th answer is for the k-th label, and its question must be the same. */
+/** The official answer files have no ids: the k-th answer belongs to the k-th label, and its question must be equal. */
 function withPositions(file: EvalFile, labels: PopeLabel[], split: string): EvalFile {
   const splits = [...new Set(labels.map((label) => label.split))];
   const ofSplit = labels.filter((label) => label.split === (splits.length === 1 ? splits[0] : split));
@@ -255,8 +255,8 @@ function withPositions(file: EvalFile, labels: PopeLabel[], split: string): Eval
 }
 
 /**
- * LLaVA's question file gives each answer its category; its ids are not those of the labels, so the k-th question of a
- * category is the k-th label, and the images must agree.
+ * LLaVA's question file gives each answer its category. Its ids differ from those of the labels, so the k-th question of a
+ * category belongs to the k-th label, and the images must agree.
  */
 function placeByQuestions(answers: Answer[], labels: PopeLabel[], files: readonly EvalFile[]): Answer[] {
   const labelOf = new Map<string, PopeLabel>();

@@ -14,7 +14,7 @@ interface Pair {
   cluster: string;
   source: string;
   chosen: number;
-  /** One for each negative. */
+  /** One value per rejected response. */
   rejected: number[];
   chosenLogps: number;
   rejectedLogps: number[];
@@ -51,7 +51,7 @@ export function scoreRewards({ answers: files, options }: EvalInput): Evaluation
   };
 }
 
-/** Share of the negatives whose reward is below that of the chosen response. */
+/** Share of the rejected responses with a reward below the chosen one's. */
 function accuracyOf({ chosen, rejected }: Pair): number {
   return meanOf(rejected.map((reward) => +(chosen > reward)));
 }
@@ -70,7 +70,7 @@ function rewardRow(split: string, pairs: Pair[], beta: number): ScoreRow {
     'rewards/accuracies': mean(accuracyOf),
     'logps/chosen': mean((pair) => pair.chosenLogps),
     'logps/rejected': mean((pair) => meanOf(pair.rejectedLogps)),
-    // The DPO loss; with several negatives SeVa's softmax form, which is the same for one.
+    // The DPO loss; with several rejected responses SeVa's softmax form, which equals it for one.
     loss: mean(({ chosen, rejected }) =>
       Math.log1p(rejected.reduce((sum, reward) => sum + Math.exp(reward - chosen), 0)),
     ),

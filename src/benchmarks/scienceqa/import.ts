@@ -47,7 +47,7 @@ export const scienceqaQuestions = benchmarkFormat(
   },
 );
 
-// Skill, lecture and solution explain the answer: no prompt has them.
+// Skill, lecture and solution explain the answer, so prompts omit them.
 const FIELDS =
   'question choices answer hint image task grade subject topic category skill lecture solution split'.split(' ');
 

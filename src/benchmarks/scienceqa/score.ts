@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ScienceQA: accuracy over all, with an image, without; by subject, context and grade. Source: LLaVA's eval_science_qa.py.
+// ScienceQA: accuracy overall, with and without image, by subject, context and grade. Source: LLaVA's eval_science_qa.py.
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, type Place } from '../../records/field.ts';
@@ -23,7 +23,7 @@ interface ScienceLabel extends Label {
   hasImage: boolean;
   hasHint: boolean;
   subject: string;
-  /** 1..12, 0 where it is not said. */
+  /** 1..12, 0 if unknown. */
   grade: number;
 }
 
@@ -34,7 +34,7 @@ export function parseScienceOfficial(text: string): string | undefined {
   if (text.length === 1 && OPTIONS.includes(text)) return text;
   const [first, second, third] = [...text];
   if (first !== undefined && OPTIONS.includes(first) && second === '.' && third === ' ') return first;
-  // The full stop of the official pattern is any character but a line break.
+  // The dot of the official pattern matches any character except a line break.
   const said = [...text.matchAll(/The answer is ([A-Z])[^\n]/g)].map((match) => match[1]!);
   return said.length === 1 ? said[0] : undefined;
 }
@@ -56,7 +56,7 @@ const PARTS: [string, (question: ScienceQuestion) => boolean][] = [
   ['text', (question) => !question.isMultimodal],
 ];
 
-/** Scores answers to problems.json, test split unless --split says otherwise. */
+/** Scores answers to problems.json; --split, default test. */
 export const scoreScienceQA = benchmarkScorer<ScienceLabel, Answer, ScienceQuestion>({
   benchmark: 'scienceqa',
   read: ({ answers, labels, options }) => ({
@@ -84,7 +84,7 @@ export const scoreScienceQA = benchmarkScorer<ScienceLabel, Answer, ScienceQuest
   items: (questions) => markedItems(questions, ({ isMultimodal }) => (isMultimodal ? 'image' : 'text')),
 });
 
-// The official script counts a missing answer as failed, so wrong, and takes it for a question without image.
+// The official script counts a missing answer as failed, so wrong, and as a question without image.
 function markAnswer({ label, answer }: Joined<ScienceLabel>, parse: 'official' | 'strict'): Marked | undefined {
   if (answer === undefined)
     return parse === 'official' ? { cluster: label.cluster, correct: false, unparsed: true } : undefined;

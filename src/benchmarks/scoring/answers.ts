@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers out of our records or of the benchmarks' own answer files, and labels out of records.
+// Answers from records or from the benchmarks' answer files, and labels from records.
+import { count } from '../../records/count.ts';
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { idText } from '../../records/exact.ts';
@@ -9,32 +10,32 @@ import { holdsReasoning, withoutReasoning } from '../../text/reasoning.ts';
 import type { EvalFile, FileRow, JsonObject } from './file.ts';
 import type { EvalOptions } from './score-row.ts';
 
-/** One answer: a text, or why there is none. */
+/** One answer: a text, or the reason for none. */
 export interface Answer {
   id: string;
   at: Place;
-  /** "" where the file names no model. */
+  /** "" if the file names no model. */
   model: string;
-  /** As the row says; undefined where it says nothing. */
+  /** The row's split; undefined if it has none. */
   split?: string | undefined;
   text: string;
-  /** The model's reasoning stands before its answer, or did: strict mode takes it off. */
+  /** Whether the text began with the model's reasoning, which strict mode removes. */
   hasReasoning?: boolean;
-  /** Why there is no text: the answer is counted and not scored. */
+  /** The reason for a missing text: the answer is counted and not scored. */
   failed?: string;
-  /** Judge run, where a file holds several: each run is joined with the labels by itself. */
+  /** Judge run, if a file holds several: each run is joined with the labels separately. */
   run?: number | string;
   row: JsonObject;
-  /** The row is one of our records. */
+  /** Whether the row is a vpref record. */
   record?: VprefRecord;
   response?: Response;
 }
 
-/** One question with its truth. */
+/** One question with its label. */
 export interface Label {
   id: string;
   split: string;
-  /** Image, for intervals. */
+  /** The image, which clusters intervals. */
   cluster: string;
   at: Place;
 }
@@ -42,12 +43,12 @@ export interface Label {
 const ID_FIELDS = ['question_id', 'questionId', 'index', 'image_id', 'id'];
 const TEXT_FIELDS = ['text', 'prediction', 'answer', 'output', 'response', 'caption'];
 
-/** Whether a row is one of our records rather than a row of a benchmark's file. */
+/** Whether a row is a vpref record, as opposed to a row of a benchmark's file. */
 export function isRecord(row: JsonObject): boolean {
   return typeof row.id === 'string' && 'prompt' in row && !('question_id' in row) && !('answer_id' in row);
 }
 
-/** The answers of all files; in strict mode without what the models thought on their way. */
+/** The answers of all files; strict mode removes reasoning. */
 export function readAnswers(files: readonly EvalFile[], options: EvalOptions): Answer[] {
   return answersOf(files, options).map((answer) => {
     if (!holdsReasoning(answer.text)) return answer;
@@ -86,7 +87,7 @@ function fileAnswer({ value, at }: FileRow): Answer {
   return { ...answer, text };
 }
 
-/** The id a row of a benchmark's file goes by, as text. */
+/** The id of a row of a benchmark's file, as text. */
 export function rowId(value: JsonObject, at: Place): string {
   const field = ID_FIELDS.find((name) => value[name] !== undefined);
   const id = field === undefined ? undefined : value[field];
@@ -95,7 +96,7 @@ export function rowId(value: JsonObject, at: Place): string {
   throw new RecordError(at, field ?? 'question_id', 'an id, a string or a number', describeValue(id));
 }
 
-/** What the records say of their own questions: labels without a label file. */
+/** Labels from the records, without a label file. */
 export interface OwnLabel {
   record: VprefRecord;
   id: string;
@@ -104,7 +105,7 @@ export interface OwnLabel {
   at: Place;
 }
 
-/** A label for each record. Throws UsageError with what is expected where `read` finds none, or a row is no record. */
+/** One label per record. Throws UsageError if `read` finds none, or a row is not a record. */
 export function labelsOfRecords<L extends Label>(
   files: readonly EvalFile[],
   expected: string,
@@ -121,7 +122,7 @@ export function labelsOfRecords<L extends Label>(
   );
 }
 
-/** What a row says of the part of the benchmark it belongs to. */
+/** The row's split of the benchmark. */
 function rowSplit(value: JsonObject): string | undefined {
   const meta = isObject(value.meta) ? value.meta : {};
   return [value.split, value.category, value.file, meta.split].find((split) => typeof split === 'string') as
@@ -129,14 +130,14 @@ function rowSplit(value: JsonObject): string | undefined {
     | undefined;
 }
 
-/** The id a record's question has in its benchmark. */
+/** The benchmark's id of a record's question. */
 export function recordId(record: VprefRecord): string {
   const id = record.meta?.question_id;
   if (typeof id === 'number') return idText(record.meta!, 'question_id');
   return typeof id === 'string' ? id : record.id;
 }
 
-/** The answers of one record: one for each label among its responses. */
+/** The answers of one record: one per label of its responses. */
 function recordAnswers({ value, at }: FileRow, options: EvalOptions): Answer[] {
   const record = value as VprefRecord;
   const answer = { id: recordId(record), at, split: rowSplit(value), row: value, record };
@@ -156,13 +157,13 @@ function recordAnswers({ value, at }: FileRow, options: EvalOptions): Answer[] {
     if (ofModel.length > 1 && options.response === undefined)
       throw new RecordError(at, 'responses', 'one response to score (--response N picks one)', `${ofModel.length}`);
     if (response === undefined)
-      throw new RecordError(at, 'responses', `a response ${options.response}`, `${ofModel.length} responses`);
+      throw new RecordError(at, 'responses', `a response ${options.response}`, count(ofModel.length, 'response'));
     if (response.finish_reason === 'error') return { ...answer, model, text: '', failed: 'error', response };
     return { ...answer, model, text: response.text, response };
   });
 }
 
-// A record that was only scored (choice_logps) or judged has its say elsewhere.
+// A record that was only scored (choice_logps) or judged is read elsewhere.
 function noResponse(answer: Omit<Answer, 'model' | 'text'>, options: EvalOptions): Answer[] {
   const { record } = answer;
   if (record?.choice_logps !== undefined) return [{ ...answer, model: options.label ?? '', text: '' }];
@@ -185,7 +186,7 @@ export function answersByModel<A extends Answer>(answers: readonly A[]): Map<str
   return models;
 }
 
-/** The row's model field; absent where the file names none. */
+/** The row's model field; absent if the file names none. */
 export function modelField(model: string): { model?: string } {
   return model === '' ? {} : { model };
 }

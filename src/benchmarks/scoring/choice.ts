@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which option an answer means, for benchmarks with lettered options.
+// Finds the option that an answer selects, for benchmarks with lettered options.
 
 import { RecordError } from '../../records/error.ts';
 import { describeValue } from '../../records/field.ts';
@@ -11,7 +11,7 @@ export const LETTERS = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];
 const FULL_WIDTH = /[\uff01-\uff5e]/g;
 
 /**
- * The letter a careful reader takes, or undefined: a letter that stands first and alone ("B", "(b)", "B.", "B: a cat"),
+ * Strict mode's letter, or undefined: a letter first and separate ("B", "(b)", "B.", "B: a cat"),
  * "the answer is B", else the one option whose whole text the answer gives, else a single capital letter in brackets.
  */
 export function strictLetter(text: string, choices: readonly string[]): string | undefined {
@@ -34,7 +34,7 @@ export function strictLetter(text: string, choices: readonly string[]): string |
   const bracketed = new Set([...plain.matchAll(/\(([A-Z])\)/g)].map((match) => match[1]!).filter(isChoice));
   if (bracketed.size === 1) return [...bracketed][0];
   const contained = letters.filter((_, index) => containsWords(lower, normalise(choices[index]!)));
-  // "red" is in "dark red" too: of options that contain each other the longest counts.
+  // "red" is also in "dark red": of options that contain each other the longest counts.
   const longest = contained.filter(
     (letter) => !contained.some((other) => other !== letter && includesChoice(choices, letters, other, letter)),
   );
@@ -61,7 +61,7 @@ function containsWords(text: string, words: string): boolean {
   return !isLetter(text[at - 1]) && !isLetter(text[at + words.length]);
 }
 
-/** The letter of the most likely option, from `score`'s choice_logps; undefined where the record has none. */
+/** The letter of the most likely option, from `score`'s choice_logps; undefined if the record has none. */
 export function likeliestLetter(answer: Answer): string | undefined {
   const logps = answer.record?.choice_logps;
   if (logps === undefined) return undefined;

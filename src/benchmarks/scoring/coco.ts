@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// COCO's 80 classes as captions name them: synonyms, pairs of words that are one, and what is true of an image by its
+// COCO's 80 classes in captions: synonyms, pairs of words that are one name, and the classes of an image by its
 // instances and captions. Source: LisaAnne/Hallucination utils/chair.py.
 
 import { RecordError, UsageError } from '../../records/error.ts';
@@ -9,7 +9,7 @@ import type { EvalFile } from './file.ts';
 export interface CocoObjects {
   /** Name or synonym -> class. */
   classes: ReadonlyMap<string, string>;
-  /** Two words -> the word that they count as. */
+  /** Two words -> the name that they form. */
   pairs: ReadonlyMap<string, string>;
 }
 
@@ -47,7 +47,7 @@ export function readCocoObjects(tables: readonly EvalFile[], isTrimmed: boolean,
     for (const name of names) {
       classes.set(name, names[0]!);
       const pair = name.trim();
-      // The original lists the pairs itself, all but this one.
+      // The original lists all pairs except this one.
       const isListed = isTrimmed || pair !== 'dining table';
       if (isListed && pair.split(' ').length === 2) pairs.set(pair, pair);
     }
@@ -58,7 +58,7 @@ export function readCocoObjects(tables: readonly EvalFile[], isTrimmed: boolean,
   return { classes, pairs };
 }
 
-/** The words with pairs as one. */
+/** The words, with pairs joined. */
 export function joinPairs(words: readonly string[], { pairs }: CocoObjects): string[] {
   const joined: string[] = [];
   for (let at = 0; at < words.length; at++) {
@@ -69,7 +69,7 @@ export function joinPairs(words: readonly string[], { pairs }: CocoObjects): str
   return joined;
 }
 
-/** The classes that joined words name, each time they do. The seat of a toilet is no chair. */
+/** Every mention of a class in joined words. A toilet seat is no chair. */
 export function mentionsOf(joined: readonly string[], { classes }: CocoObjects): Mention[] {
   const hasToilet = joined.includes('toilet');
   return joined.flatMap((word) => {
@@ -85,8 +85,8 @@ export function cocoId(id: string): string {
 }
 
 /**
- * What is in each of the wanted images: the classes of its instances, and those that its captions name. Files are COCO's
- * instances_*.json and captions_*.json, or rows {image_id, objects}. Throws UsageError for an image that none has.
+ * Classes of each requested image: those of its instances, and those that its captions name. Files are COCO's
+ * instances_*.json and captions_*.json, or rows {image_id, objects}. Throws UsageError for an image without data.
  */
 export function cocoTruth(
   files: readonly EvalFile[],

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file of answers, labels, grades, reviews or judgments, whatever its form: NDJSON, one JSON array or object
+// A file of answers, labels, grades, reviews or judgments in any form: NDJSON, one JSON array or object
 // (Python's NaN included), a tab-separated table, a workbook.
+
 import { createHash } from 'node:crypto';
 import { inflateRawSync } from 'node:zlib';
 import { parsePythonJson, withIds } from '../../python/literal.ts';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import { describeJsonError } from '../../records/json-error.ts';
@@ -23,7 +25,7 @@ export interface EvalFile {
   stem: string;
   sha256: string;
   rows: FileRow[];
-  /** The whole value, when the file is one JSON object. */
+  /** The value, if the file is one JSON object. */
   object?: JsonObject;
 }
 
@@ -34,7 +36,7 @@ export async function parseEvalFile(path: string, bytes: Buffer): Promise<EvalFi
   const file = {
     path,
     stem,
-    // Only label files are asked for theirs.
+    // Only label files need a hash.
     get sha256() {
       hash ??= createHash('sha256').update(bytes).digest('hex');
       return hash;
@@ -64,14 +66,14 @@ function oneObject(file: Omit<EvalFile, 'rows'>, object: JsonObject): EvalFile {
   return Object.assign(file, { rows: [{ value: object, at: { source: file.path, line: 1 } }], object });
 }
 
-/** The entries of an object of rows ({"v1_0": {...}}), each with its key. Throws RecordError on a file or an entry of another kind. */
+/** The entries of an object of rows ({"v1_0": {...}}), each with its key. Throws RecordError for another kind of file or entry. */
 export function objectEntries(file: EvalFile, expected: string): { key: string; value: JsonObject; at: Place }[] {
   if (file.object === undefined)
     throw new RecordError(
       { source: file.path, line: 1 },
       'file',
       `one JSON object, id -> ${expected}`,
-      `${file.rows.length} rows`,
+      count(file.rows.length, 'row'),
     );
   return Object.entries(file.object).map(([key, value], index) => {
     const at = { source: file.path, line: index + 1 };
@@ -135,7 +137,7 @@ function firstLine(bytes: Buffer): { text: string; isOnly: boolean } {
 const UTF8_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 const ZIP_MARK = Buffer.from('PK\x03\x04', 'latin1');
 
-/** Lines of names parted by commas, as CHAIR's synonyms.txt. */
+/** Lines of names separated by commas, as in CHAIR's synonyms.txt. */
 function listRows(text: string, path: string): FileRow[] {
   return text.split('\n').flatMap((line, index) => {
     const names = line.split(',').map((name) => name.trim());
@@ -143,7 +145,7 @@ function listRows(text: string, path: string): FileRow[] {
   });
 }
 
-/** Rows of cells by the names in the first. */
+/** Rows of cells, keyed by the first row. */
 export function tableRows(cells: string[][], path: string): FileRow[] {
   const [header = [], ...rows] = cells;
   return rows.map((row, index) => ({
@@ -240,7 +242,7 @@ function columnNumber(letters: string): number {
   return number - 1;
 }
 
-/** The archive's members by name, unpacked when asked for. */
+/** The archive's members by name, unpacked on demand. */
 function zipParts(bytes: Buffer, path: string): Map<string, () => string> {
   const bad = (got: string) => new RecordError({ source: path, line: 1 }, 'file', 'a workbook (.xlsx)', got);
   const end = bytes.lastIndexOf(Buffer.from('PK\x05\x06', 'latin1'));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers joined with the labels by id within their split; duplicates, gaps and unknown ids are listed.
+// Joins answers with labels by id within each split; lists duplicates, gaps and unknown ids.
+import { count } from '../../records/count.ts';
 
 import { RecordError, UsageError } from '../../records/error.ts';
 import { type Answer, type Label, place } from './answers.ts';
@@ -18,8 +19,8 @@ interface Complaints {
 }
 
 /**
- * One entry per label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps; with
- * --allow-missing the unknown are left out and the gaps stay, both in `notes`.
+ * One entry per label, in the labels' order. Throws UsageError that lists duplicates, unknown ids and gaps. With
+ * --allow-missing, skips unknown ids and keeps gaps, both with a note.
  */
 export function joinAnswers<L extends Label, A extends Answer>(
   labels: readonly L[],
@@ -65,9 +66,10 @@ export function joinAnswers<L extends Label, A extends Answer>(
   const reasoned = [...found.values()].filter((answer) => answer.hasReasoning === true).length;
   if (reasoned > 0 && options.parse === 'official')
     notes.push(
-      `${reasoned} ${reasoned === 1 ? 'answer holds' : 'answers hold'} reasoning (<think>...), which is scored too, as in the official script (--parse strict removes it)`,
+      `${count(reasoned, 'answer holds', 'answers hold')} reasoning (<think>...), which is scored too, as in the official script (--parse strict removes it)`,
     );
-  if (others > 0) notes.push(`${others} answers are skipped: they belong to other label files`);
+  if (others > 0)
+    notes.push(`${count(others, 'answer of other label files is', 'answers of other label files are')} skipped`);
   complain(complaints, answers, options, notes);
   return labels.map((label) => ({ label, answer: found.get(joinKey(label.split, label.id)) }));
 }
@@ -76,7 +78,7 @@ function joinKey(split: string, id: string): string {
   return `${split}\n${id}`;
 }
 
-// A row that names the file of its question ("file": "vqa") may stand beside rows for other files.
+// A row that names its question's file ("file": "vqa") may be mixed with rows for other files.
 function namesItsFile(answer: Answer): boolean {
   return typeof answer.row.file === 'string' && answer.row.file === answer.split;
 }
@@ -130,17 +132,17 @@ const MAX_LISTED = 20;
 export function list(values: readonly string[], one: string, many: string): string | undefined {
   if (values.length === 0) return undefined;
   const more = values.length > MAX_LISTED ? ` and ${values.length - MAX_LISTED} more` : '';
-  return `${values.length} ${values.length === 1 ? one : many}: ${values.slice(0, MAX_LISTED).join(', ')}${more}`;
+  return `${count(values.length, one, many)}: ${values.slice(0, MAX_LISTED).join(', ')}${more}`;
 }
 
-/** Counts of an answered, a failed and a missing question; every scorer's rows carry them. */
+/** Counts of answered, failed and missing questions, in every score row. */
 export function countStates(joined: readonly Joined<Label>[]): { failed: number; missing?: number } {
   const failed = joined.filter(({ answer }) => answer?.failed !== undefined).length;
   const missing = joined.filter(({ answer }) => answer === undefined).length;
   return { failed, ...(missing > 0 && { missing }) };
 }
 
-/** A whole kind of questions without an answer was not asked, which is no gap: its labels are left out, with a note. */
+/** A kind of questions without any answer was not asked: its labels are skipped with a note. */
 export function withoutUnasked<L extends Label>(
   labels: L[],
   answers: readonly Answer[],
@@ -148,14 +150,14 @@ export function withoutUnasked<L extends Label>(
   notes: string[],
 ): L[] {
   const answered = new Set(answers.map((answer) => answer.id));
-  const kinds = new Map<string, { count: number; isAsked: boolean }>();
+  const kinds = new Map<string, { number: number; isAsked: boolean }>();
   for (const label of labels) {
-    const { count = 0, isAsked = false } = kinds.get(kindOf(label)) ?? {};
-    kinds.set(kindOf(label), { count: count + 1, isAsked: isAsked || answered.has(label.id) });
+    const { number = 0, isAsked = false } = kinds.get(kindOf(label)) ?? {};
+    kinds.set(kindOf(label), { number: number + 1, isAsked: isAsked || answered.has(label.id) });
   }
   const unasked = [...kinds].filter(([, { isAsked }]) => !isAsked);
   if (unasked.length === kinds.size) return labels;
-  for (const [kind, { count }] of unasked)
-    notes.push(`no answer to any of the ${count} ${kind} questions: "all" excludes them`);
+  for (const [kind, { number }] of unasked)
+    notes.push(`no answer to any of the ${count(number, `${kind} question`)}: "all" excludes them`);
   return labels.filter((label) => kinds.get(kindOf(label))!.isAsked);
 }

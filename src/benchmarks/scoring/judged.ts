@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What judges said, out of the annotations of our records.
+// Judge runs from the annotations of records.
 import { RecordError } from '../../records/error.ts';
 import { isObject, type Place } from '../../records/field.ts';
 import type { Annotation, Response, VprefRecord } from '../../records/record.ts';
@@ -12,34 +12,34 @@ export interface Judged {
   id: string;
   at: Place;
   model: string;
-  /** From 1. */
+  /** Turn, counted from 1. */
   run: number;
-  /** Present exactly when the call succeeded. */
+  /** Present if and only if the call succeeded. */
   scores?: Record<string, number>;
   verdict?: unknown;
   text?: string;
-  /** The outcome, when it is not ok. */
+  /** The outcome, if it is not ok. */
   failed?: string;
   record: VprefRecord;
   response?: Response;
   annotation?: Annotation;
 }
 
-/** Whether any row of the files is one of our records. */
+/** Whether any row of the files is a vpref record. */
 export function holdRecords(files: readonly EvalFile[]): boolean {
   return files.some((file) => file.rows.some((row) => isRecord(row.value)));
 }
 
-/** A record with one judge run over it. */
+/** A record with one of its judge runs. */
 interface Entry {
   id: string;
   at: Place;
   record: VprefRecord;
-  /** Absent where the record failed before it was judged. */
+  /** Absent if the record failed before judging. */
   annotation?: Annotation;
 }
 
-/** The guide's runs over each record. Throws RecordError on a record without one, and on runs of several judges. */
+/** The guide's runs over each record. Throws RecordError for a record without one, and for runs of several judges. */
 export function readEntries(files: readonly EvalFile[], guide: string, options: EvalOptions): Entry[] {
   const judges = new Set<string>();
   return files.flatMap((file) =>
@@ -81,7 +81,7 @@ export function readJudged(files: readonly EvalFile[], guide: string, options: E
   });
 }
 
-// A user's own copy of a guide may carry a version or a prefix: "mm-vet", "mm-vet@2", "mm-vet/2".
+// A user's copy of a guide may have a version or a prefix: "mm-vet", "mm-vet@2", "mm-vet/2".
 export function isOfGuide(entry: Annotation, guide: string): boolean {
   return entry.guide === guide || new RegExp(`^${guide}[@/:]`).test(entry.guide);
 }
@@ -106,7 +106,7 @@ function judgedResponses(
     if (!isWanted || !isView) return [];
     const scores = annotation.scores?.[index];
     const verdict = verdicts[index] ?? undefined;
-    // The reference answer among the responses is not judged itself.
+    // The guide's reference response is not judged itself.
     if (entry.failed === undefined && !isObject(scores) && verdict === undefined) return [];
     return [
       {
@@ -120,7 +120,7 @@ function judgedResponses(
   });
 }
 
-/** The score by name. Throws RecordError where the guide's reply has none. */
+/** The score by name. Throws RecordError if the guide's reply has none. */
 export function scoreOf(judged: { at: Place; scores?: Record<string, number> | undefined }, name: string): number {
   const score = judged.scores?.[name];
   if (typeof score !== 'number')

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Captions of COCO images: what they mention against what is there, as CHAIR and Object HalBench count it.
+// Captions of COCO images: mentioned objects against present ones, as counted by CHAIR and Object HalBench.
 
 import { type English, isEnglishTables, readEnglish } from '../../python/nltk/english.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
@@ -18,7 +18,7 @@ interface Named {
   mentions: readonly Mention[];
 }
 
-/** Shares in percent: of captions with an absent object, of mentions that are absent, of the images' classes that are named. */
+/** Shares in percent: captions with an absent object, absent mentions, named classes of the images. */
 export function chairFigures(captions: readonly Named[]) {
   const sum = (valueOfOne: (caption: Named) => number) =>
     captions.reduce((total, caption) => total + valueOfOne(caption), 0);
@@ -44,7 +44,7 @@ export function mentionInterval(captions: readonly Named[]) {
   );
 }
 
-/** Answers by image, whatever question numbers stand beside. */
+/** Answers by image; question numbers are ignored. */
 export function cocoAnswers({ answers: files, options }: EvalInput): Answer[] {
   const byImage = files.map((file) => ({
     ...file,
@@ -56,7 +56,7 @@ export function cocoAnswers({ answers: files, options }: EvalInput): Answer[] {
   return readAnswers(byImage, options).map((answer) => ({ ...answer, id: cocoId(answer.id) }));
 }
 
-/** The images of the question files, or those that were answered, with what is in them. */
+/** The images of the question files, or those with answers, with their classes. */
 export function imageLabels(
   { labels: files, questions }: EvalInput,
   answers: readonly Answer[],
@@ -81,12 +81,12 @@ export function imageLabels(
 
 export interface Reader {
   objects: ReturnType<typeof readCocoObjects>;
-  /** A text's words, as the dialect has them, pairs as one. */
+  /** A text's words in the variant's form, with pairs joined. */
   read(text: string): string[];
   dialect: string;
 }
 
-/** NLTK's tables among the side tables. */
+/** NLTK's tables from the side tables. */
 export function englishOf(tables: readonly EvalFile[], benchmark: string): English {
   const file = tables.find((table) => isEnglishTables(table.object));
   if (file === undefined)

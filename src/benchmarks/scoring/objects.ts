@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which objects a text names: words and their plurals, looked up in a vocabulary.
+// Finds the objects that a text names: words and their plurals, looked up in a vocabulary.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
 import type { EvalFile } from './file.ts';
 
-/** Form -> object: the plural of a name and its synonyms stand for the name. */
+/** Form -> object: a name's plural and synonyms map to the name. */
 export type Vocabulary = Map<string, string>;
 
 const IRREGULAR: Record<string, string> = {
@@ -45,7 +45,7 @@ export function pluralOf(name: string): string {
   return `${name}s`;
 }
 
-/** A vocabulary of names, each with its plural; synonyms come with theirs. */
+/** A vocabulary of names and synonyms, each with its plural. */
 export function buildVocabulary(
   names: Iterable<string>,
   synonyms: ReadonlyMap<string, string> = new Map(),
@@ -68,7 +68,7 @@ export function objectFinder(vocabulary: Vocabulary): (text: string) => string[]
     if (forms.length === 0) return [];
     const found = new Set<string>();
     for (const [match] of text.matchAll(pattern)) {
-      // Words in capitals are writing in the image, not objects.
+      // Words in capitals quote writing in the image, not objects.
       if (match.length > 1 && match === match.toUpperCase()) continue;
       found.add(vocabulary.get(match.toLowerCase().replace(/\s+/g, ' '))!);
     }

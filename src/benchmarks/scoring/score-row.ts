@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `eval` gives: one row per split (a category, a capability, a turn), one for all of them.
+// The rows of `eval`: one per split (a category, a capability, a turn), and one for all.
 import type { EvalFile } from './file.ts';
 import { type Contribution, type Interval, shareInterval } from './statistics.ts';
 
-/** A row of scores. Other figures stand beside the headline by name. */
+/** A row of scores. Other figures are further fields. */
 export interface ScoreRow {
   benchmark: string;
   /** "all", or the part of the benchmark. */
   split: string;
-  /** Whose answers, where the files say so. */
+  /** The model of the answers, if the files name it. */
   model?: string;
-  /** Questions that were scored. */
+  /** Number of scored questions. */
   n: number;
-  /** The headline in the unit the papers print; null where it is undefined. */
+  /** The headline score in the papers' unit; null if undefined. */
   score: number | null;
   /** 95 % interval of the score, clustered by image; null with fewer than two clusters. */
   ci95?: Interval | null;
   clusters?: number;
-  /** Answers the parser could make nothing of (they count as the rules say). */
+  /** Answers that the parser could not read; the mode decides how they count. */
   unparsed?: number;
   /** Failed answers and judge requests; scored only in official mode with --include-failed. */
   failed?: number;
   missing?: number;
-  /** SHA-256 of the label file, or of each. */
+  /** SHA-256 of each label file. */
   labels_sha256?: string | string[];
   [figure: string]: unknown;
 }
 
-/** The value of one question for one model: what `eval compare` pairs. */
+/** The value of one question for one model, paired by `eval compare`. */
 export interface Item {
   model: string;
   split: string;
@@ -41,7 +41,7 @@ export interface Evaluation {
   items: Item[];
   /** Remarks for stderr, one line each. */
   notes: string[];
-  /** Failed answers and judge calls in all. */
+  /** Total failed answers and judge calls. */
   failed: number;
 }
 
@@ -49,13 +49,13 @@ export interface EvalOptions {
   parse: 'official' | 'strict';
   allowMissing: boolean;
   duplicates: 'error' | 'first' | 'last';
-  /** Official mode counts failed judge calls as its script does. */
+  /** Official mode counts failed judge calls as the official script does. */
   includeFailed: boolean;
-  /** Which of a record's responses to score. */
+  /** Selects a record's response to score. */
   label?: string | undefined;
   view?: string | undefined;
   response?: number | undefined;
-  /** Whose judgements, where several judges have their say. */
+  /** Selects the judge, if there are several. */
   judge?: string | undefined;
   /** ScienceQA: the split of problems.json. */
   split: string;
@@ -75,14 +75,14 @@ export interface EvalInput {
 
 export type Scorer = (input: EvalInput) => Evaluation;
 
-/** The hash field of a row that used these label files; absent when there were none. */
+/** The hash field of a row with these label files; absent without any. */
 export function labelHashes(files: readonly EvalFile[]): { labels_sha256?: string | string[] } {
   if (files.length === 0) return {};
   const hashes = files.map((file) => file.sha256);
   return { labels_sha256: hashes.length === 1 ? hashes[0]! : hashes };
 }
 
-/** An answer to a question with a right answer. */
+/** The mark of an answer to a question with a right answer. */
 export interface Marked {
   cluster: string;
   correct: boolean;
@@ -110,7 +110,7 @@ export function accuracy(marked: readonly Marked[]): {
   };
 }
 
-/** The number, or null where it is none: JSON has no NaN. */
+/** The number, or null for NaN and infinity, which JSON lacks. */
 export function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }

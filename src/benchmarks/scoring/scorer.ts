@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The walk that scorers share: answers by model, each run joined with the labels, one row per part and one for all of them.
-// A scorer is its readers, its marks, its parts and its figures.
+// Shared by scorers: groups answers by model, joins each run with the labels, and prints one row per part and one for all.
+// A scorer defines only its readers, marks, parts and figures.
+import { count } from '../../records/count.ts';
 import { type Answer, answersByModel, type Label, modelField } from './answers.ts';
 import type { EvalFile } from './file.ts';
 import { countStates, type Joined, joinAnswers } from './join.ts';
@@ -16,26 +17,26 @@ import {
   type Scorer,
 } from './score-row.ts';
 
-/** L: what a label says, A: an answer, Q: a question with its mark. */
+/** L: a label, A: an answer, Q: a question with its mark. */
 export interface ScorerSpec<L extends Label, A extends Answer, Q> {
   benchmark: string;
-  /** Reads the files; records may carry their own labels. Remarks go to `notes`. */
+  /** Reads the files; records may hold their labels. Appends remarks to `notes`. */
   read(input: EvalInput, notes: string[]): { labels: L[]; answers: A[] };
-  /** The labels that a model is asked about, when not all. */
+  /** The labels that apply to a model; default: all. */
   asked?(labels: L[], answers: A[]): L[];
-  /** Marks one model's questions, those of all its runs together. */
+  /** Marks one model's questions over all its runs. */
   mark(joined: Joined<L, A>[], input: EvalInput, notes: string[]): Q[];
-  /** Parts in the order of their rows, before that of `all`; one without questions gives no row. */
+  /** Parts in row order, before `all`; a part without questions gives no row. */
   parts?(questions: Q[], labels: L[]): Iterable<readonly [split: string, questions: Q[]]>;
-  /** The row's figures, from n and score to its counts of failed and missing. */
+  /** The row's figures, from n and score to the counts of failed and missing. */
   figures(part: Q[], where: Where): Pick<ScoreRow, 'n' | 'score' | 'failed'>;
-  /** Label files that the row depends on, when not all. */
+  /** Label files that the row depends on; default: all. */
   labelFiles?(part: Q[]): EvalFile[];
   /** Failed answers and judge calls. */
   failed(questions: Q[]): number;
-  /** What `eval compare` pairs. */
+  /** Values for `eval compare`. */
   items(questions: Q[]): Omit<Item, 'model'>[];
-  /** What the official script makes of a failed judge call, for the note. */
+  /** How the official script counts a failed judge call, for the note. */
   officialFailure?: string;
 }
 
@@ -70,13 +71,13 @@ export function benchmarkScorer<L extends Label, A extends Answer, Q>(spec: Scor
     }
     if (evaluation.failed > 0 && spec.officialFailure !== undefined)
       notes.push(
-        `${evaluation.failed} failed judge requests are not scored; --include-failed scores them as the official script does (${spec.officialFailure})`,
+        `${count(evaluation.failed, 'failed judge request is', 'failed judge requests are')} not scored; --include-failed scores failures as the official script does (${spec.officialFailure})`,
       );
     return evaluation;
   };
 }
 
-/** A question with its mark; none where it is not scored. */
+/** A question with its mark; no mark if it is not scored. */
 export interface MarkedQuestion<L extends Label = Label> extends Joined<L> {
   mark: Marked | undefined;
 }
@@ -86,7 +87,7 @@ export function accuracyFigures(part: readonly MarkedQuestion[]) {
   return { ...accuracy(part.flatMap(({ mark }) => mark ?? [])), ...countStates(part) };
 }
 
-/** The marks as items: 1 for a right answer. */
+/** The marks as 0 or 1 per question, for `eval compare`. */
 export function markedItems<Q extends MarkedQuestion>(questions: readonly Q[], splitOf: (question: Q) => string) {
   return questions.flatMap((question) => {
     const { label, mark } = question;
@@ -100,7 +101,7 @@ export function failedAnswers(questions: readonly Joined<Label>[]): number {
   return countStates(questions).failed;
 }
 
-/** Groups of questions as parts; none where all are in one. */
+/** Groups of questions as parts; none for a single group. */
 export function partsBy<Q>(questions: readonly Q[], keyOf: (question: Q) => string): [string, Q[]][] {
   const groups = groupBy(questions, keyOf);
   return groups.size > 1 ? [...groups] : [];

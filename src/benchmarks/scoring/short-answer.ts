@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A word or phrase as a careful reader compares it.
+// A word or phrase in normal form, for strict comparison.
 
-/** In lower case, without outer blanks and closing marks, inner blanks as one, and without a leading article. */
+/** In lower case, without outer blanks, closing marks and leading article; inner blanks collapse. */
 export function strictShortAnswer(text: string): string {
   return text
     .toLowerCase()

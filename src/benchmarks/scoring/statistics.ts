@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Intervals and tests. Questions about one image are not independent: everything here goes by cluster.
+// Intervals and tests. Questions about one image are not independent, so everything is clustered by image.
 import { randomStream } from '../../records/random.ts';
 
-/** What one question adds to the sums that a figure is made of. */
+/** A question's contribution to the sums behind a figure. */
 export interface Contribution {
   cluster: string;
   sums: number[];
@@ -29,7 +29,7 @@ function addUp(rows: readonly number[][]): number[] {
 
 /**
  * 95 % interval of figure(sums): delete-one-cluster jackknife standard error, Student's t with clusters - 1 degrees of
- * freedom, cut at `bounds`. Null with fewer than two clusters or where the figure is undefined.
+ * freedom, clipped to `bounds`. Null with fewer than two clusters, or if the figure is undefined.
  */
 export function clusteredInterval(
   contributions: readonly Contribution[],
@@ -56,7 +56,7 @@ export function clusteredInterval(
 
 /**
  * 95 % interval of a share in percent, sums = [hits, questions]: Wilson's with the effective sample size that the
- * clustered standard error implies, so that 0 and 100 percent have an honest width too.
+ * clustered standard error implies, so 0 and 100 percent have a width above 0.
  */
 export function shareInterval(contributions: readonly Contribution[]): { ci95: Interval | null; clusters: number } {
   const share = ([hits, questions]: readonly number[]) => hits! / questions!;
@@ -104,7 +104,7 @@ export function signTest(wins: number, losses: number): number {
 
 /**
  * Cluster bootstrap of a mean of paired differences: percentile interval, and the two-sided p-value of no difference
- * (how often the resampled mean, centred, is at least as far out; never 0).
+ * (share of centred resampled means that are at least as extreme; never 0).
  *   contributions: sums = [difference, questions].
  */
 export function bootstrapDifference(

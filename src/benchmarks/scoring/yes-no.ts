@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether an answer means yes or no.
+// Reads yes or no from an answer.
 
-/** What a reader reads: the first yes or no as a word of its own; without one, a negated sentence is a no; else nothing. */
+/** The first separate word yes or no; without one, a negated sentence is a no; else undefined. */
 export function strictYesNo(text: string): 'yes' | 'no' | undefined {
   const words: string[] = text.toLowerCase().match(/[\p{L}\p{N}]+(?:['\u2019][\p{L}]+)?/gu) ?? [];
   const first = words.find((word) => word === 'yes' || word === 'no');

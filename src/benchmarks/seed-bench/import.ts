@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SEED-Bench.json, its image questions unless --source asks for video; or LLaVA's question rows.
+// SEED-Bench.json, only image questions unless --source selects video; or LLaVA's question rows.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
 import type { ImportFile, ImportSetting } from '../../stages/import/format.ts';
@@ -65,7 +65,7 @@ function question(
   const place = placeOf(item);
   const id = idMember(value, 'question_id', place);
   const isVideo = value.data_type === 'video';
-  // Where LLaVA's set-up puts them; of a video it asks about the middle frame (extract_video_frames.py).
+  // Paths as in LLaVA's set-up. For a video it uses the middle frame (extract_video_frames.py).
   const image = isVideo
     ? `SEED-Bench-video-image/${value.question_type_id}_${id}.png`
     : `SEED-Bench-image/${idMember(value, 'data_id', place)}`;

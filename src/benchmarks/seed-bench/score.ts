@@ -25,7 +25,7 @@ interface SeedLabel extends Label {
   isVideo: boolean;
 }
 
-/** Scores letters, compared as strings; records without a response by their choice_logps. */
+/** Scores letters, compared as strings. Records without a response are scored by choice_logps. */
 export const scoreSeedBench = benchmarkScorer<SeedLabel, Answer, MarkedQuestion<SeedLabel>>({
   benchmark: 'seed-bench',
   read({ answers: files, labels, options }, notes) {
@@ -47,7 +47,7 @@ export const scoreSeedBench = benchmarkScorer<SeedLabel, Answer, MarkedQuestion<
   items: (questions) => markedItems(questions, ({ label }) => label.type),
 });
 
-// The official script counts a missing answer as a wrong one; strict mode leaves it out.
+// The official script counts a missing answer as wrong; strict mode skips it.
 function markAnswer({ label, answer }: Joined<SeedLabel>, parse: 'official' | 'strict'): Marked | undefined {
   if (answer === undefined) return parse === 'official' ? { cluster: label.cluster, correct: false } : undefined;
   if (answer.failed !== undefined) return undefined;
@@ -55,7 +55,7 @@ function markAnswer({ label, answer }: Joined<SeedLabel>, parse: 'official' | 's
   return { cluster: label.cluster, correct: letter === label.answer, unparsed: !'ABCD'.includes(letter ?? '?') };
 }
 
-/** The text as it is (official), or the option that is meant. */
+/** The unchanged text (official), or the selected option. */
 function seedLetter(answer: Answer, choices: readonly string[], parse: 'official' | 'strict') {
   if (answer.record !== undefined && answer.response === undefined) return likeliestLetter(answer);
   if (parse === 'official') return answer.text === '' ? undefined : answer.text;

@@ -10,7 +10,7 @@ import type { JsonItem } from '../../stages/import/json-items.ts';
 import { benchmarkFormat, eachOf, idMember, listItems, placeOf, questionsOf } from '../questions.ts';
 
 const PROMPT = 'Describe this image in detail.';
-// The only one of these benchmarks that is answered by a beam search.
+// The only benchmark here that uses beam search.
 const SAMPLING = { temperature: 0, beams: 5, max_new_tokens: 512 };
 
 interface ImageFacts {
@@ -34,7 +34,7 @@ export const shrQuestions = benchmarkFormat(
       known.set(String(id), facts);
       return facts;
     };
-    // The regions' file is too large to hold whole: what is not asked about is dropped as it is read, if val_images comes first.
+    // The regions' file is too large for memory: if val_images comes first, other images are dropped while reading.
     for await (const item of listItems(files)) {
       const value = isObject(item.value) ? item.value : {};
       if (Array.isArray(value.regions)) {
@@ -73,7 +73,7 @@ function isFactual(value: Record<string, unknown>): boolean {
   );
 }
 
-/** "VG_100K/123.jpg": folder and name out of the address. */
+/** "VG_100K/123.jpg": folder and file name of the URL. */
 function imageData({ url, width, height }: Record<string, unknown>): ImageFacts {
   return { path: String(url).split('/').slice(-2).join('/'), width: Number(width), height: Number(height) };
 }

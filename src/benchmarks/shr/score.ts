@@ -14,7 +14,7 @@ import { type EvalOptions, finite, groupBy } from '../scoring/score-row.ts';
 import { benchmarkScorer } from '../scoring/scorer.ts';
 import { clusteredInterval } from '../scoring/statistics.ts';
 
-/** A sentence and what the judge called it; null: the reply did not fit the sentences. */
+/** A sentence and the judge's class; null: the reply did not fit the sentences. */
 export interface ShrSentence {
   text: string;
   label: string | null;
@@ -22,7 +22,7 @@ export interface ShrSentence {
 
 const CLASSES = ['hallucination', 'correct', 'cannot judge'];
 
-/** The official sentences: cut at full stops (3.5 is cut too), repeats and pieces of earlier ones left out, "." put back. */
+/** The official sentences: split at full stops (also 3.5), without repeats and substrings of earlier ones, "." restored. */
 function shrSentencesOfficial(text: string): string[] {
   const kept: string[] = [];
   for (const piece of text.split('.')) {
@@ -33,7 +33,7 @@ function shrSentencesOfficial(text: string): string[] {
   return kept;
 }
 
-/** The official reading: one line per sentence after "Judgement:", its first word dropped, the class before the colon. */
+/** The official parser: one line per sentence after "Judgement:", its first word dropped, the class before the colon. */
 export function parseShrOfficial(reply: string, response: string): ShrSentence[] | undefined {
   const sentences = shrSentencesOfficial(response);
   const lines = reply.split('\n').filter((line) => line !== '');
@@ -50,7 +50,7 @@ export function parseShrOfficial(reply: string, response: string): ShrSentence[]
   }));
 }
 
-/** The same, with numbered lines found by their numbers and classes by their first words; text around them is no matter. */
+/** The same, but finds lines by their numbers and classes by their first words; other text is ignored. */
 export function parseShrStrict(reply: string, response: string): ShrSentence[] | undefined {
   const said = withoutReasoning(reply);
   const sentences = shrSentencesOfficial(response);
@@ -65,7 +65,7 @@ export function parseShrStrict(reply: string, response: string): ShrSentence[] |
   return sentences.map((text, index) => ({ text, label: fits ? labels.get(index + 1)! : null }));
 }
 
-/** Share of distinct n-grams among a text's words, marks taken out; undefined for a text with none. */
+/** Share of distinct n-grams of a text's words without punctuation; undefined for a text with none. */
 function distinctNgrams(text: string, n: number): number | undefined {
   const words = pythonSplit(text.replace(/[.:\n?,]/g, ''));
   const grams = Array.from({ length: Math.max(0, words.length - n + 1) }, (_, k) => words.slice(k, k + n).join('\n'));
@@ -120,7 +120,7 @@ function shrFigures(described: Described[]) {
   });
   return {
     n: first.filter(({ sentences }) => sentences !== undefined).length,
-    // The script rounds each run's ratio to three decimals, and their mean again: a tenth of a percent.
+    // The script rounds each run's ratio to three decimals (a tenth of a percent), and their mean again.
     score: ratio === null ? null : pythonRound(100 * ratio, 1),
     hal_sents_ratio: ratio,
     hal_words_ratio: mean('hal_words_ratio'),
@@ -137,13 +137,13 @@ function shrFigures(described: Described[]) {
   };
 }
 
-// Descriptions whose judge call failed are in none of the figures; those the reply did not fit count for length alone.
+// Descriptions with a failed judge call are in no figure; those with an unfitting reply count only for length.
 function runFigures(run: Described[]) {
   const judged = run.flatMap(({ sentences }) => (sentences === undefined ? [] : [sentences]));
   const all = judged.flat();
   const known = all.filter(({ label }) => isClass(label));
   const bad = known.filter(({ label }) => label === 'hallucination');
-  // Words are what single blanks part, as in the script.
+  // Words are separated by single blanks, as in the script.
   const words = (sentences: ShrSentence[]) => sentences.reduce((sum, { text }) => sum + text.split(' ').length, 0);
   const round = (value: number) => pythonRound(value, 3);
   return {
@@ -232,7 +232,7 @@ function sentencesOf(
   });
 }
 
-/** val_images_final.json, or the images that were judged. */
+/** val_images_final.json, or the judged images. */
 function readLabels(files: readonly EvalFile[], described: readonly Described[]): Label[] {
   const rows = files.flatMap((file) => file.rows).filter(({ value }) => 'image_id' in value);
   if (rows.length > 0)

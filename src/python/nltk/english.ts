@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// NLTK's reading of English with its own tables, which scripts/tables/nltk_english.py puts into one file: words, tags, and
-// the lemmas of nouns (WordNetLemmatizer). As NLTK 3.10.3; scripts/checks/official_hallucination.py holds it against it.
+// NLTK's English pipeline with its tables, which scripts/tables/nltk_english.py puts into one file: words, tags, and
+// lemmas (WordNetLemmatizer). Equal to NLTK 3.10.3; scripts/checks/official_hallucination.py compares both.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject } from '../../records/field.ts';
 import { type SentenceTables, textSentences } from './sentences.ts';
@@ -14,7 +14,7 @@ export interface English {
   tags(words: readonly string[]): string[];
   /** WordNetLemmatizer().lemmatize(word), as a noun. */
   noun(word: string): string;
-  /** The same, as the part of speech that the tag names; as a noun where it names none of the four. */
+  /** The same with the tag's part of speech; as a noun if it is none of the four. */
   lemma(word: string, tag: string): string;
 }
 
@@ -54,7 +54,7 @@ export function isEnglishTables(value: unknown): boolean {
   return isObject(value) && 'nltk_english' in value;
 }
 
-/** Throws RecordError, naming the file and the table, for what is no table of scripts/tables/nltk_english.py. */
+/** Throws RecordError with file and table unless it is a table of scripts/tables/nltk_english.py. */
 export function readEnglish(value: Record<string, unknown>, source: string): English {
   const read = <T>(path: string, isRight: (found: unknown) => boolean): T => {
     const found = path.split('.').reduce<unknown>((inner, key) => (isObject(inner) ? inner[key] : undefined), value);
@@ -97,7 +97,7 @@ interface LemmaTables {
   endings: Endings;
 }
 
-/** The shortest that WordNet knows, of the word and what it may be a form of; the word itself where it knows none. */
+/** The shortest entry of WordNet among the word and its base forms; the word if there is none. */
 function lemmaOf(word: string, { known, exceptions, endings }: LemmaTables): string {
   const forms = Object.hasOwn(exceptions, word)
     ? exceptions[word]!

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// NLTK's sentences of a text (PunktSentenceTokenizer): full stops end one unless what is known of abbreviations, initials,
-// numbers and of how the next word is written elsewhere speaks against it. Kiss and Strunk 2006.
+// NLTK's sentence splitter (PunktSentenceTokenizer): a full stop ends a sentence, except after known abbreviations, initials
+// and numbers, depending on the usual case of the next word. Kiss and Strunk 2006.
 import { PYTHON_SPACE } from '../text.ts';
 
-/** What training gave. */
+/** Trained parameters. */
 export interface SentenceTables {
   abbreviations: ReadonlySet<string>;
   starters: ReadonlySet<string>;
   /** "word next". */
   collocations: ReadonlySet<string>;
-  /** Word -> where it was seen with which case, as bits. */
+  /** Word -> positions and cases in which it was seen, as bits. */
   contexts: ReadonlyMap<string, number>;
 }
 
@@ -35,7 +35,7 @@ const INITIAL = /^[\p{L}\p{Nl}\p{No}_]\.$/u;
 
 interface Token {
   text: string;
-  /** Lower case; numbers are one. */
+  /** Lower case; all numbers are one type. */
   type: string;
   isAbbreviation: boolean;
   isEllipsis: boolean;
@@ -63,7 +63,7 @@ function slicesOf(text: string, tables: SentenceTables): Slice[] {
   return [...slices, [start, Math.max(start, rest)]];
 }
 
-/** Where a sentence may end, each with the word before and after it; of several at one word the last. */
+/** Possible sentence ends, each with the words before and after; the last if a word has several. */
 function candidates(text: string): { match: RegExpExecArray; context: string }[] {
   const found: { match: RegExpExecArray; word: Slice }[] = [];
   let previous: { match: RegExpExecArray; word: Slice } | undefined;
@@ -105,7 +105,7 @@ function firstLook(text: string, { abbreviations }: SentenceTables): Token {
   return { ...token, isEllipsis, isAbbreviation, isBreak };
 }
 
-/** What stands next may turn an abbreviation into an end too, and an end into an abbreviation. */
+/** The next word may turn an abbreviation into an end, and an end into an abbreviation. */
 function secondLook(token: Token, next: Token | undefined, { collocations, starters, contexts }: SentenceTables): void {
   if (next === undefined || !token.text.endsWith('.')) return;
   const type = withoutStop(token.type);
@@ -131,7 +131,7 @@ function secondLook(token: Token, next: Token | undefined, { collocations, start
   if (begins === false || (begins === undefined && isInitial && isUpper && (context & LOWER) === 0)) mark(false);
 }
 
-/** Whether the word's case here, beside how it is written elsewhere, says that it begins a sentence; undefined: neither. */
+/** Whether the word's case, compared with its usual case, shows that it begins a sentence; undefined: unclear. */
 function beginsSentence({ text }: Token, context: number): boolean | undefined {
   if ([';', ':', ',', '.', '!', '?'].includes(text)) return false;
   if (/^\p{Uppercase}/u.test(text) && (context & LOWER) !== 0 && (context & MID_UPPER) === 0) return true;

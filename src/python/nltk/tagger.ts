@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// NLTK's tags of words (PerceptronTagger): greedy, from left to right, the highest sum of its features' weights.
+// NLTK's part-of-speech tagger (PerceptronTagger): greedy, from left to right, the highest sum of feature weights.
 
 export interface TaggerTables {
   /** Feature -> tag -> weight. */
@@ -28,7 +28,7 @@ function normal(word: string): string {
   return isDigit([...word][0] ?? '') ? '!DIGITS' : word.toLowerCase();
 }
 
-/** str.isdigit(): decimal digits, and superscripts and circled ones, which \p{No} has among fractions and larger numbers. */
+/** str.isdigit(): decimal digits, and superscripts and circled ones, which are a part of \p{No}. */
 function isDigit(text: string): boolean {
   return (
     text !== '' &&
@@ -71,7 +71,7 @@ function features(
   ];
 }
 
-// Sums go in the order of the features, as floats do not add up the same in another; of equals the last in the alphabet.
+// Sums follow the order of the features, because float addition depends on it; ties go to the alphabetically last tag.
 function bestTag(names: readonly string[], { weights, classes }: TaggerTables): string {
   const scores = new Map<string, number>();
   for (const name of names) {

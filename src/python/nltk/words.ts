@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// NLTK's words of a sentence (NLTKWordTokenizer): marks and clitics are parted by rules, in this order.
+// NLTK's word tokenizer (NLTKWordTokenizer): rules split marks and clitics, in this order.
 import { PYTHON_SPACE, pythonSplit } from '../text.ts';
 
 const S = `[${PYTHON_SPACE}]`;

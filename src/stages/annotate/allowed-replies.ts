@@ -28,11 +28,11 @@ export function parseReplies(text: string): AllowedReply[] | undefined {
   return replies.length >= 2 && new Set(all).size === all.length ? replies : undefined;
 }
 
-/** What the log-probabilities of all replies come to. */
+/** The score computed from the log-probabilities of all replies. */
 export interface ExpectedReply {
   /** Sum of p x value, p divided by the sum over the replies. */
   grade: number;
-  /** That sum: how much of the model's probability the allowed replies have. */
+  /** That sum: the share of the model's probability on the allowed replies. */
   mass: number;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One question to its end: cache, budget, attempts, one repair, and the state it ends in.
+// Asks one question: cache, budget, attempts, one repair. Returns the final state.
 import type { Attempt } from '../../http/attempt.ts';
 import { TransportError, wasNeverSent } from '../../http/client.ts';
 import type { Clock, FlowControl } from '../../http/flow.ts';
@@ -14,7 +14,7 @@ import { type Question, textTokens } from './question.ts';
 import type { Reading, ReadResult } from './replies/reading.ts';
 import { countUsage, type Tally } from './tally.ts';
 
-/** What asking needs; one for a run. */
+/** What asking needs; one object per run. */
 export interface Asking {
   judge: Judge;
   cache: ReplyCache;
@@ -26,20 +26,20 @@ export interface Asking {
   maxAttempts: number;
   maxDelayMs: number;
   seed: number;
-  /** A reply that is not understood is sent back once; off where no further call can be made (batch results). */
+  /** Send an unreadable reply back once; false where no further call is possible (batch results). */
   repair: boolean;
-  /** No new attempt. */
+  /** Starts no new attempt. */
   stopped: AbortSignal;
-  /** Running calls end too. */
+  /** Aborts running calls too. */
   aborted: AbortSignal;
-  /** One line for each request sent. */
+  /** Writes one line per request. */
   log?: ((entry: Record<string, unknown>) => void) | undefined;
-  /** Questions under way by key: rows that ask the same share one call. */
-  open: Map<string, Promise<JudgeAnswer>>;
+  /** Pending questions by key: rows with the same question share one call. */
+  open: Map<string, Promise<JudgeReply>>;
 }
 
 /** How a question ended. */
-export interface JudgeAnswer {
+export interface JudgeReply {
   outcome: Outcome;
   attempt: Attempt;
   reading?: Reading;
@@ -47,8 +47,8 @@ export interface JudgeAnswer {
   unrepairedText?: string;
 }
 
-/** The answer, from the cache, from a call under way, or from the judge. Throws FatalCallError and FlowStopped. */
-export function askJudge(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<JudgeAnswer> {
+/** The reply, from the cache, from a pending call, or from the judge. Throws FatalCallError and FlowStopped. */
+export function askJudge(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<JudgeReply> {
   const { key } = question.request;
   asking.tally.questions += 1;
   const underWay = asking.open.get(key);
@@ -56,16 +56,16 @@ export function askJudge(asking: Asking, question: Question, read: (text: string
     asking.tally.cached += 1;
     return underWay;
   }
-  const answer = recallOrAsk(asking, question, read).finally(() => asking.open.delete(key));
-  asking.open.set(key, answer);
-  return answer;
+  const reply = recallOrAsk(asking, question, read).finally(() => asking.open.delete(key));
+  asking.open.set(key, reply);
+  return reply;
 }
 
 async function recallOrAsk(
   asking: Asking,
   question: Question,
   read: (text: string) => ReadResult,
-): Promise<JudgeAnswer> {
+): Promise<JudgeReply> {
   const cached = await asking.cache.get(question.request.key);
   const known = cached && understood(cached.attempt, read);
   if (known === undefined) return askAndKeep(asking, question, read);
@@ -73,22 +73,18 @@ async function recallOrAsk(
   return cached?.unrepairedText === undefined ? known : { ...known, unrepairedText: cached.unrepairedText };
 }
 
-async function askAndKeep(
-  asking: Asking,
-  question: Question,
-  read: (text: string) => ReadResult,
-): Promise<JudgeAnswer> {
-  const answer = await askWithRepair(asking, question, read);
-  if (answer.outcome === 'ok') {
+async function askAndKeep(asking: Asking, question: Question, read: (text: string) => ReadResult): Promise<JudgeReply> {
+  const reply = await askWithRepair(asking, question, read);
+  if (reply.outcome === 'ok') {
     const { key } = question.request;
-    const { attempt, unrepairedText } = answer;
+    const { attempt, unrepairedText } = reply;
     const repaired = unrepairedText === undefined ? {} : { unrepairedText };
     asking.cache.put({ key, judge: asking.judge.name, attempt, ...repaired });
   }
-  return answer;
+  return reply;
 }
 
-function understood(attempt: Attempt, read: (text: string) => ReadResult): JudgeAnswer | undefined {
+function understood(attempt: Attempt, read: (text: string) => ReadResult): JudgeReply | undefined {
   const result = read(attempt.text);
   return 'reading' in result ? { outcome: 'ok', attempt, reading: result.reading } : undefined;
 }
@@ -97,23 +93,23 @@ async function askWithRepair(
   asking: Asking,
   question: Question,
   read: (text: string) => ReadResult,
-): Promise<JudgeAnswer> {
+): Promise<JudgeReply> {
   const first = await callJudge(asking, question, question.request, '');
   if (first.outcome === 'empty' && asking.repair) {
     return readOrState(await callJudge(asking, question, question.request, 'again'), read, first);
   }
-  const answer = readOrState(first, read);
-  if (answer.outcome !== 'unparsable' || !asking.repair) return answer;
+  const reply = readOrState(first, read);
+  if (reply.outcome !== 'unparsable' || !asking.repair) return reply;
   asking.tally.repaired += 1;
-  const repair = repairRequest(question.request, first.text, answer.message!);
+  const repair = repairRequest(question.request, first.text, reply.message!);
   return readOrState(await callJudge(asking, question, repair, 'repair'), read, first);
 }
 
-/** Characters of a reply that is not understood that are sent back and kept: some judges ramble for megabytes. */
+/** Maximum characters of an unreadable reply that are sent back and stored: some judges write megabytes. */
 const MAX_UNREPAIRED = 20_000;
 
 /** The state an attempt leaves the question in. `first` is the attempt that this one repeats after an unreadable reply. */
-function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): JudgeAnswer {
+function readOrState(attempt: Attempt, read: (text: string) => ReadResult, first?: Attempt): JudgeReply {
   const usage = addUsage(first?.usage, attempt.usage);
   const whole = usage === undefined ? attempt : { ...attempt, usage };
   const before = first?.text ? { unrepairedText: first.text.slice(0, MAX_UNREPAIRED) } : {};
@@ -133,7 +129,7 @@ function addUsage(a: Attempt['usage'], b: Attempt['usage']): Attempt['usage'] {
 }
 
 function repairRequest(request: JudgeRequest, text: string, problem: string): JudgeRequest {
-  // Of a judge that did nothing but think, its thoughts are all there is.
+  // If the judge only reasoned and gave no reply, show it that reasoning.
   const said = withoutReasoning(text) || text;
   const plea = `That reply cannot be read: ${problem}. Give the same judgement again in exactly the form that was asked for, with nothing before or after it.`;
   return {
@@ -142,7 +138,7 @@ function repairRequest(request: JudgeRequest, text: string, problem: string): Ju
   };
 }
 
-/** One call with its retries, each within the budget. Throws FatalCallError for states that end the run. */
+/** One call with its retries, each within the budget. Throws FatalCallError for states that stop the run. */
 async function callJudge(asking: Asking, question: Question, request: JudgeRequest, step: string): Promise<Attempt> {
   const { judge, price, tally } = asking;
   const inputTokens = question.inputTokens + addedTokens(request, question.request);
@@ -171,10 +167,10 @@ function addedTokens({ turns }: JudgeRequest, first: JudgeRequest): number {
   return turns.slice(first.turns.length).reduce((sum, { text }) => sum + textTokens(text), 0);
 }
 
-/** One attempt; nothing is sent that could take the run over its maximum. */
+/** One attempt. Sends nothing that could take the run over its maximum cost. */
 async function askWithinBudget({ budget, judge, price, aborted }: Asking, request: JudgeRequest, most: number) {
   await budget.reserve(most);
-  // What broke off on the way may have been worked on; what was never sent has not.
+  // A request that broke off may have been processed and billed; one that was never sent was not.
   let cost = most;
   try {
     const attempt = await judge.ask(request, aborted);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Content-addressed cache of judge replies: one small file per reply, named by the hash of its request. Only understood replies
-// get in. Any number of processes may share it: files appear whole (written aside, then renamed) and never change.
+// Content-addressed cache of judge replies: one small file per reply, named by the hash of its request. Only readable replies
+// are stored. Processes can share it: files are written under another name, then renamed, and never change.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -8,22 +8,22 @@ import { dirname, join } from 'node:path';
 import type { Attempt } from '../../http/attempt.ts';
 import { RunError } from '../../records/error.ts';
 
-/** A reply as kept: its text as the judge gave it, so that reading it differently never costs another call. */
+/** A stored reply. Its text is the judge's, so a changed parser needs no new call. */
 export interface CachedReply {
   key: string;
   judge: string;
   attempt: Attempt;
-  /** The first, not understood text, when the attempt is a repair. */
+  /** The first, unreadable text, if the attempt is a repair. */
   unrepairedText?: string;
 }
 
 export interface ReplyCache {
   get(key: string): Promise<CachedReply | undefined>;
-  /** On disk when it returns: an answer that was paid for is not lost to a kill while others are asked for. */
+  /** Returns after the reply is on disk, so a killed run loses no reply that was paid for. */
   put(reply: CachedReply): void;
 }
 
-/** The cache in this folder, made when the first reply is put. */
+/** The cache in this folder, which is created with the first reply. */
 export function folderCache(folder: string): ReplyCache {
   const made = new Set<string>();
   return {
@@ -41,14 +41,14 @@ export function folderCache(folder: string): ReplyCache {
   };
 }
 
-/** A cache that keeps nothing. */
+/** A cache that stores nothing. */
 export const noCache: ReplyCache = { get: async () => undefined, put: () => {} };
 
 function entryFile(folder: string, key: string): string {
   return join(folder, key.slice(0, 2), `${key.slice(2)}.json`);
 }
 
-/** A missing, torn or foreign file is a miss. */
+/** A missing, truncated or unknown file is a miss. */
 async function readEntry(file: string, key: string): Promise<CachedReply | undefined> {
   let entry: CachedReply;
   try {
@@ -61,7 +61,7 @@ async function readEntry(file: string, key: string): Promise<CachedReply | undef
   return entry?.key === key && typeof entry.attempt?.text === 'string' ? entry : undefined;
 }
 
-/** Writes beside and renames: readers see no file or the whole one. */
+/** Writes to a temporary name and renames: readers see no file or a complete one. */
 export function writeWhole(file: string, text: string): void {
   const aside = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
   try {

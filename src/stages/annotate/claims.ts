@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guides with `claims: true`: each answer is split into statements, and one question is asked of every statement.
+// Guides with `claims: true`: each response is split into claims, and one question is asked per claim.
 import type { Annotation, Claim, VprefRecord } from '../../records/record.ts';
 import type { PlannedCall } from './plan.ts';
 import type { Reading } from './replies/reading.ts';
 
-/** The question that splits the answer; of an empty one nothing is asked. */
+/** The question that splits the response; none for an empty response. */
 export function splitCall(call: PlannedCall): PlannedCall {
   const isEmpty = call.answers[0]!.text.trim() === '';
   return { ...call, isSplit: true, ...(isEmpty && { known: { claims: [] } }) };
@@ -15,7 +15,7 @@ export function claimCalls(call: PlannedCall, claims: readonly string[]): Planne
   return claims.map((claim) => ({ ...call, variables: { ...call.variables, claim } }));
 }
 
-/** The claims of each response with what was said of them, and as scores their number and mean: null for a response without claims. */
+/** The claims of each response with their replies. The scores are their number and mean, or null for a response without claims. */
 export function claimFields(
   record: VprefRecord,
   calls: readonly PlannedCall[],

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the replies of a run's calls become one entry.
+// Combines the replies of a run's calls into one entry.
 import type { Annotation, VprefRecord } from '../../records/record.ts';
 import type { Guide } from './guide.ts';
 import type { PlannedCall } from './plan.ts';
@@ -25,7 +25,7 @@ export function combineReadings(
   };
 }
 
-/** What was said about each response, in the record's order; several turns are merged and their mean is added. */
+/** Scores and comments per response, in the record's order. Several turns are merged, and their mean is added. */
 function perResponse(
   record: VprefRecord,
   calls: PlannedCall[],
@@ -38,7 +38,7 @@ function perResponse(
     for (const [place, response] of call.order.entries()) {
       const value = readings[index]![key]?.[place] as Record<string, number> | undefined;
       if (value === undefined) continue;
-      // Several turns, or several metrics, each with a call of its own.
+      // Several turns or metrics, one call each.
       found[response] = { ...found[response], ...(call.turn === undefined ? value : suffixed(value, call.turn)) };
     }
   }
@@ -61,7 +61,7 @@ function withMeans(scores: object | null): object | null {
   return { ...Object.fromEntries(means), ...scores };
 }
 
-/** One row per turn: the winner's index by each game, and overall where all games agree (else null, a tie). */
+/** One row per turn: the winner's index in each game, and overall if all games agree (else null, a tie). */
 function pairVerdict(calls: PlannedCall[], readings: Reading[]): object[] {
   const turns = new Map<number, (number | null)[]>();
   for (const [index, call] of calls.entries()) {

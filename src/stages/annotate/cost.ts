@@ -6,13 +6,13 @@ import { UsageError } from '../../records/error.ts';
 import type { Outcome } from '../../records/record.ts';
 import { parseJudge } from './providers/index.ts';
 
-/** US dollars for a million tokens. */
+/** US dollars per million tokens. */
 export interface Price {
   input: number;
   output: number;
 }
 
-/** What vendors put behind a name for one day's version of it: -2024-08-06, -20241022, -0613, -001, @20250514, -latest. */
+/** Suffixes by which vendors name a dated version: -2024-08-06, -20241022, -0613, -001, @20250514, -latest. */
 const DATED = /^(?:[-@](?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|\d{3})|-latest)$/;
 
 const FREE: Price = { input: 0, output: 0 };
@@ -55,18 +55,18 @@ function priceOf(name: string, table: Readonly<Record<string, Price>>): Price | 
   return dated === undefined ? undefined : table[dated];
 }
 
-/** US dollars of these tokens. */
+/** The price of these tokens in US dollars. */
 export function costOf(price: Price, usage: Pick<Usage, 'input_tokens' | 'output_tokens'>): number {
   return (usage.input_tokens * price.input + usage.output_tokens * price.output) / 1e6;
 }
 
-/** Outcomes of calls that a model has worked on. */
-const ANSWERED: ReadonlySet<Outcome> = new Set(['ok', 'truncated', 'empty', 'refused', 'unparsable']);
+/** Outcomes of calls that the model processed. */
+const PROCESSED: ReadonlySet<Outcome> = new Set(['ok', 'truncated', 'empty', 'refused', 'unparsable']);
 
-/** The cost of one call; `most` if it was processed and its token counts are unknown. */
+/** The cost of one call; `most` if the call was processed and its token counts are unknown. */
 export function attemptCost(price: Price, attempt: Attempt, most: number): number {
   if (attempt.usage) return costOf(price, attempt.usage);
-  return attempt.brokeOff || ANSWERED.has(attempt.outcome) ? most : 0;
+  return attempt.brokeOff || PROCESSED.has(attempt.outcome) ? most : 0;
 }
 
 /** Thrown when the next call could cost more than is left. */
@@ -75,8 +75,8 @@ export class BudgetSpent extends Error {
 }
 
 /**
- * Keeps a run under its maximum: a call starts only when what is spent, plus the most that the running calls may cost,
- * plus its own most, stays within it. A call that does not fit waits for running ones to come in cheaper than feared.
+ * Keeps a run under its maximum. A call starts only if the money spent, plus the maximum cost of the running calls,
+ * plus its own maximum cost, stays within the limit. Otherwise it waits, because running calls may cost less than their maximum.
  */
 export class Budget {
   readonly #max: number;
@@ -93,7 +93,7 @@ export class Budget {
     return this.#spent;
   }
 
-  /** Waits until the call fits. Throws BudgetSpent when it cannot. */
+  /** Waits until the call fits. Throws BudgetSpent if it never can. */
   async reserve(most: number): Promise<void> {
     while (this.#spent + this.#reserved + most > this.#max) {
       if (this.#running === 0) {
@@ -107,7 +107,7 @@ export class Budget {
     this.#running += 1;
   }
 
-  /** The call is over and has cost this much. */
+  /** Records the cost of a finished call. */
   settle(most: number, actual: number): void {
     this.#reserved -= most;
     this.#running -= 1;

@@ -24,45 +24,45 @@ export interface Guide {
   show: 'all' | 'each' | 'pair';
   /** One call for each turn of the conversation. */
   perTurn: boolean;
-  /** pair: 2 = both orders are asked; 1 = one order, drawn by seed. */
+  /** pair: 2 = both orders are asked; 1 = one order, drawn from the seed. */
   games: 1 | 2;
   /** The judge sees the record's images. */
   images: boolean;
   reply: ReplyKind;
   scores: ScoreField[];
-  /** json: a comment comes before each answer's numbers. */
+  /** json: a comment precedes each response's numbers. */
   comment: boolean;
   /** json: the judge first answers the question itself. */
   ownResponse: boolean;
-  /** Label of the response that the others are judged against and that is not judged itself; else the first. */
+  /** Label of the response that the others are compared with; it is not judged itself. Default: the first. */
   anchor: string | undefined;
-  /** Record fields without which nothing can be judged. */
+  /** Record fields that the guide requires. */
   needs: ('reference' | 'choices' | 'context')[];
-  /** Gives the reply without a call where it is plain: `letter` (the response is an option's letter alone). */
+  /** Derives the reply without a call where possible: `letter` (the response is only an option's letter). */
   skip: 'letter' | undefined;
   temperature: number | undefined;
   topP: number | undefined;
   maxTokens: number;
   stop: string[] | undefined;
-  /** probability: what may be said. */
+  /** probability: the allowed replies. */
   replies: AllowedReply[];
-  /** Each answer is split into claims, and the question is asked of every one. */
+  /** Each response is split into claims, and the question is asked per claim. */
   claims: boolean;
   /** Jinja templates. */
   system: string | undefined;
   user: string;
-  /** claims: how a model is asked to split an answer. */
+  /** claims: the prompt that splits a response. */
   split: string | undefined;
-  /** Of the file's bytes. */
+  /** Hash of the file's bytes. */
   sha256: string;
 }
 
-/** Names of the guides that come with the program. */
+/** Names of the bundled guides. */
 export function guideNames(): string[] {
   return [...guideFiles().keys()].sort();
 }
 
-/** The guide of this name, or in this file. Throws UsageError naming the line that is wrong. */
+/** The guide of this name, or in this file. Throws UsageError with the line that is wrong. */
 export function loadGuide(nameOrFile: string): Guide {
   const isName = /^[a-z0-9-]+$/.test(nameOrFile);
   const file = isName ? guideFiles().get(nameOrFile) : nameOrFile;
@@ -73,7 +73,7 @@ export function loadGuide(nameOrFile: string): Guide {
   return parseGuide(readFileSync(file, 'utf8'), file);
 }
 
-/** The package's guides by name: those of guides/, and NAME.guide.md beside the benchmark that it is for. */
+/** The bundled guides by name: those of guides/, and NAME.guide.md beside their benchmark. */
 function guideFiles(): Map<string, string> {
   const root = packageRoot();
   const benchmarks = join(root, 'src/benchmarks');
@@ -88,7 +88,7 @@ function guideFiles(): Map<string, string> {
   );
 }
 
-/** The folder with guides/, whether the program runs bundled or from its sources. */
+/** The folder with guides/, both for the bundle and for the sources. */
 function packageRoot(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     if (existsSync(join(folder, 'guides', 'helpsteer.md'))) return folder;
@@ -215,7 +215,7 @@ function guideHead(head: Head, fail: Fail): Omit<Guide, 'system' | 'user' | 'spl
   };
 }
 
-/** Keys without effect if no text is generated or parsed. */
+/** Keys that have no effect if no text is generated or parsed. */
 const TEXT_KEYS = ['comment', 'own_response', 'anchor', 'skip', 'temperature', 'top_p', 'stop'];
 
 function guideReplies(

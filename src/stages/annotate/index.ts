@@ -6,7 +6,7 @@ import { type Row, type RowResult, rowError, type Stage } from '../../flow/stage
 import { type RunSignals, runSignals } from '../../http/flow.ts';
 import { placed, RecordError, RunError } from '../../records/error.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
-import { type Asking, askJudge, type JudgeAnswer } from './ask.ts';
+import { type Asking, askJudge, type JudgeReply } from './ask.ts';
 import { claimCalls, claimFields, splitCall } from './claims.ts';
 import { combineReadings } from './combine.ts';
 import { BudgetSpent } from './cost.ts';
@@ -18,27 +18,27 @@ import { countEntry } from './tally.ts';
 
 export interface AnnotateOptions {
   ready: ReadyGuide;
-  /** Everything but the two signals, which the stage owns. */
+  /** All but the two signals, which the stage creates. */
   asking: Omit<Asking, 'stopped' | 'aborted' | 'open'>;
   runs: number;
   seed: number;
   shuffle: boolean;
-  /** Splits answers into claims, in place of the judge. */
+  /** Splits responses into claims, instead of the judge. */
   splitter?: Judge | undefined;
   overrides: QuestionOverrides;
-  /** Unfinished rows at a time: more than calls, so that no call waits for a row to be made ready. */
+  /** Maximum unfinished rows: more than calls, so no call waits while a row is prepared. */
   window: number;
-  /** Ends the run early: what is finished is handed on, then its reason is thrown. */
+  /** Ends the run early: finished rows are yielded, then the signal's reason is thrown. */
   signal?: AbortSignal | undefined;
 }
 
-/** A call that hangs to its time limit holds up its own row's place, and no other call, over so many rows. */
+/** Rows that may wait behind a call that hangs until its time limit; other calls continue meanwhile. */
 const HELD = { rows: 16_384, bytes: 64 * 1024 * 1024 };
 
-/** After a fatal failure or a signal the calls under way may still come in and be kept, for this long. */
+/** After a fatal failure or a signal, running calls may still finish and be cached within this time. */
 const GRACE_MS = 5000;
 
-/** The stage. A fatal failure yields what is finished and then throws it as a RunError. Closes the judge at its end. */
+/** The stage. On a fatal failure, yields the finished rows, then throws a RunError. Closes the judge at the end. */
 export function annotate(options: AnnotateOptions): Stage {
   return async function* (rows) {
     const run = new AnnotateRun(options);
@@ -72,7 +72,7 @@ class AnnotateRun {
     this.#asking = { ...options.asking, stopped, aborted, open: new Map() };
   }
 
-  /** The row's result. Rejects with an error that must stop the run. */
+  /** The row's result. Rejects with an error if it must stop the run. */
   async row(row: Row): Promise<RowResult> {
     try {
       return await this.#annotateRow(row);
@@ -93,7 +93,7 @@ class AnnotateRun {
     const record = { ...row.record, annotations: [...(row.record.annotations ?? []), ...entries] };
     const bad = entries.find((entry) => entry.outcome !== 'ok');
     if (bad === undefined) return { row, records: [record] };
-    // With another run that is ok the record is still of use to the stages after this one.
+    // One successful run is enough for later stages.
     const partial = entries.some((entry) => entry.outcome === 'ok');
     return {
       row,
@@ -107,15 +107,15 @@ class AnnotateRun {
     const plan = planRun(row, ready.guide, { seed, run, shuffle });
     const about = { guide: ready.guide, judge: this.#asking.judge.name, run, order: plan.order };
     if (ready.guide.claims) return this.#annotateClaims(row, plan.calls, about);
-    const answers = await this.#askAll(row, plan.calls, run);
-    return annotationEntry(row, plan.calls, answers, about);
+    const replies = await this.#askAll(row, plan.calls, run);
+    return annotationEntry(row, plan.calls, replies, about);
   }
 
   async #annotateClaims(row: Row, calls: PlannedCall[], about: AboutEntry): Promise<Annotation> {
     const splits = calls.map(splitCall);
     const split = await this.#askAll(row, splits, about.run);
     if (split.some(isBad)) return annotationEntry(row, splits, split, about);
-    const questions = calls.flatMap((call, index) => claimCalls(call, split[index]!.answer.reading!.claims!));
+    const questions = calls.flatMap((call, index) => claimCalls(call, split[index]!.reply.reading!.claims!));
     const asked = await this.#askAll(row, questions, about.run);
     if (asked.some(isBad)) return annotationEntry(row, questions, asked, about);
     const usage = totalUsage([...split, ...asked]);
@@ -126,31 +126,31 @@ class AnnotateRun {
       ...claimFields(
         row.record,
         questions,
-        asked.map(({ answer }) => answer.reading!),
+        asked.map(({ reply }) => reply.reading!),
       ),
       ...(usage && { usage }),
     };
   }
 
-  /** All calls of a run at once: what begins alike is computed once. */
+  /** Starts all calls of a run together, so a shared prompt prefix is computed once. */
   #askAll(row: Row, calls: PlannedCall[], run: number): Promise<Asked[]> {
     return Promise.all(calls.map((call) => this.#ask(row, call, run)));
   }
 
   async #ask(row: Row, call: PlannedCall, run: number): Promise<Asked> {
-    if (call.known) return { answer: { outcome: 'ok', attempt: { outcome: 'ok', text: '' }, reading: call.known } };
+    if (call.known) return { reply: { outcome: 'ok', attempt: { outcome: 'ok', text: '' }, reading: call.known } };
     const { ready, seed, overrides, splitter } = this.#options;
     const item = { record: row.record, call, run, seed, overrides };
     const asking = call.isSplit && splitter ? { ...this.#asking, judge: splitter } : this.#asking;
     const question = await askQuestion(ready, asking.judge, item);
     const reader = replyReader(ready.guide, call);
-    const answer = await askJudge(asking, question, (text) => reader.read(text, call.context));
-    return { answer, promptSha256: question.promptSha256 };
+    const reply = await askJudge(asking, question, (text) => reader.read(text, call.context));
+    return { reply, promptSha256: question.promptSha256 };
   }
 }
 
 interface Asked {
-  answer: JudgeAnswer;
+  reply: JudgeReply;
   promptSha256?: string;
 }
 
@@ -161,8 +161,8 @@ interface AboutEntry {
   order: number[] | undefined;
 }
 
-function isBad({ answer }: Asked): boolean {
-  return answer.outcome !== 'ok';
+function isBad({ reply }: Asked): boolean {
+  return reply.outcome !== 'ok';
 }
 
 function entryHead({ guide, judge, run, order }: AboutEntry, outcome: Outcome): Annotation {
@@ -170,25 +170,25 @@ function entryHead({ guide, judge, run, order }: AboutEntry, outcome: Outcome): 
   return { guide: guide.name, guide_version: guide.version, judge, run, ...shown, outcome };
 }
 
-/** The entry of one run. Only a run whose calls are all ok has scores; the others say what happened to which call. */
+/** The entry of one run. Only a run whose calls all succeeded has scores; other runs record the outcome of each call. */
 function annotationEntry(row: Row, calls: PlannedCall[], asked: Asked[], about: AboutEntry): Annotation {
   const { guide } = about;
   const bad = asked.find(isBad);
   const usage = totalUsage(asked);
   const head: Annotation = {
-    ...entryHead(about, bad?.answer.outcome ?? 'ok'),
-    ...(bad === undefined ? {} : { message: bad.answer.message ?? '' }),
+    ...entryHead(about, bad?.reply.outcome ?? 'ok'),
+    ...(bad === undefined ? {} : { message: bad.reply.message ?? '' }),
   };
-  const readings = asked.map(({ answer }) => answer.reading);
+  const readings = asked.map(({ reply }) => reply.reading);
   if (bad === undefined) Object.assign(head, combineReadings(row.record, guide, calls, readings as Reading[]));
   if (calls.length === 1) return { ...head, ...callFields(asked[0]!), ...(usage ? { usage } : {}) };
   const each = calls.map((call, index) => callEntry(call, asked[index]!));
   return { ...head, ...(usage ? { usage } : {}), calls: each };
 }
 
-/** What is kept of one reply. */
-function callFields({ answer, promptSha256 }: Asked) {
-  const { attempt, unrepairedText } = answer;
+/** The stored part of one reply. */
+function callFields({ reply, promptSha256 }: Asked) {
+  const { attempt, unrepairedText } = reply;
   return {
     ...(attempt.text === '' ? {} : { text: attempt.text }),
     ...(unrepairedText === undefined ? {} : { unrepaired_text: unrepairedText }),
@@ -200,24 +200,24 @@ function callFields({ answer, promptSha256 }: Asked) {
 }
 
 function callEntry(call: PlannedCall, asked: Asked) {
-  const { answer } = asked;
-  const winner = answer.reading?.winner;
+  const { reply } = asked;
+  const winner = reply.reading?.winner;
   return {
     ...(call.response === undefined ? { order: call.order } : { response: call.response }),
     ...(call.turn === undefined ? {} : { turn: call.turn }),
-    outcome: answer.outcome,
-    ...(answer.message === undefined ? {} : { message: answer.message }),
-    ...(answer.reading?.scores === undefined ? {} : { scores: answer.reading.scores[0] }),
+    outcome: reply.outcome,
+    ...(reply.message === undefined ? {} : { message: reply.message }),
+    ...(reply.reading?.scores === undefined ? {} : { scores: reply.reading.scores[0] }),
     ...(winner === undefined ? {} : { winner: winner === null ? null : call.order[winner] }),
     ...callFields(asked),
-    ...(answer.attempt.usage === undefined ? {} : { usage: answer.attempt.usage }),
+    ...(reply.attempt.usage === undefined ? {} : { usage: reply.attempt.usage }),
   };
 }
 
 function totalUsage(asked: Asked[]): Record<string, number> | undefined {
   const total: Record<string, number> = {};
-  for (const { answer } of asked) {
-    for (const [name, count] of Object.entries(answer.attempt.usage ?? {})) total[name] = (total[name] ?? 0) + count;
+  for (const { reply } of asked) {
+    for (const [name, count] of Object.entries(reply.attempt.usage ?? {})) total[name] = (total[name] ?? 0) + count;
   }
   return Object.keys(total).length > 0 ? total : undefined;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A judge: replies to a prompt with images, whatever runs it.
+// The interface of a judge: it replies to a prompt with images.
 import type { Attempt } from '../../http/attempt.ts';
 import type { ImageLimits } from '../../http/image-part.ts';
 import type { ModelInfo } from '../../http/model-info.ts';
@@ -8,37 +8,37 @@ import type { VprefRecord } from '../../records/record.ts';
 import type { AllowedReply } from './allowed-replies.ts';
 import type { ReplySchema } from './schema.ts';
 
-/** One turn of the talk with the judge. */
+/** One turn of the conversation with the judge. */
 export interface JudgeTurn {
   role: 'user' | 'assistant';
   text: string;
 }
 
-/** How the judge is asked to answer; part of what the cache is keyed by. */
+/** How the judge generates its reply; part of the cache key. */
 export interface JudgeParameters {
   maxTokens: number;
   temperature?: number;
   topP?: number;
   stop?: string[];
-  /** The judge's own sampling seed; several runs of one prompt differ in it. */
+  /** The judge's sampling seed, which differs between runs of one prompt. */
   seed?: number;
 }
 
 /** One question to a judge. */
 export interface JudgeRequest {
-  /** Name of the question: the cache's key, and the id in batch files. */
+  /** Key of the question in the cache, and its id in batch files. */
   key: string;
   system?: string;
   turns: JudgeTurn[];
-  /** File paths or data: URIs; empty for guides that judge text alone. */
+  /** File paths or data: URIs; empty for text-only guides. */
   images: string[];
-  /** The text speaks of the images as (image 1), (image 2): each is sent after its number. */
+  /** The text names the images (image 1), (image 2): each is sent after its number. */
   numberImages?: boolean;
   schema?: ReplySchema;
-  /** Nothing is to be said: the log-probability of each of these is asked for. */
+  /** If set, no text is generated: the reply is the log-probability of each of these. */
   replies?: readonly AllowedReply[];
   parameters: JudgeParameters;
-  /** What a judge that is no language model may look at. */
+  /** The record's data, for judges that are not language models. */
   about: JudgedItem;
 }
 
@@ -47,15 +47,15 @@ export interface JudgedItem {
   record: VprefRecord;
   guide: string;
   run: number;
-  /** Labels and texts of the answers in the order shown. */
+  /** Labels and texts of the responses in the order shown. */
   answers: { label: string; text: string; response: number }[];
   turn?: number;
 }
 
-/** A piece of a turn: text, or an image in the form that the caller has it in. */
+/** A part of a turn: text, or an image in the caller's form. */
 export type TurnPart<I> = { type: 'text'; text: string } | { type: 'image'; image: I };
 
-/** What a turn holds, in order: the images stand before the first turn's text. */
+/** The parts of a turn in order: images precede the text of the first turn. */
 export function turnParts<I>({ turns, numberImages }: JudgeRequest, turn: number, images: readonly I[]): TurnPart<I>[] {
   const text: TurnPart<I> = { type: 'text', text: turns[turn]!.text };
   if (turn > 0) return [text];
@@ -71,21 +71,21 @@ export interface Judge {
   name: string;
   /** Further parts of the cache key: server, model, fingerprint. */
   identity: Record<string, unknown>;
-  /** Image kinds and sizes the judge takes as they are. */
+  /** Image kinds and sizes that the judge accepts unchanged. */
   imageLimits: ImageLimits;
-  /** Input tokens that an image of this size costs, as the provider documents it. */
+  /** Input tokens of an image of this size, as the provider documents it. */
   imageTokens(width: number, height: number): number;
-  /** Tokens on top of a reply's own that a reasoning model may spend before it answers. */
+  /** Additional tokens that a reasoning model may spend before its reply. */
   reasoningTokens: number;
   /** Request parameters that the model accepts. */
   info: ModelInfo;
-  /** The judge looks at the record itself, so the cache must too. */
+  /** The judge reads the record, so the record is part of the cache key. */
   seesRecord?: boolean;
-  /** It answers requests with `replies`. */
+  /** Supports requests with `replies`. */
   readsProbabilities?: boolean;
-  /** It is shown the dialogue with an answer, and gives a number. */
+  /** A reward model: reads the dialogue with a response, and returns a number. */
   scoresDialogues?: boolean;
-  /** Asks once. Throws TransportError when no whole answer arrived; everything else is an attempt's outcome. */
+  /** Asks once. Throws TransportError if no complete reply arrived; everything else is an attempt's outcome. */
   ask(request: JudgeRequest, signal: AbortSignal): Promise<Attempt>;
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From what a user sets to a run that can start: judge, guide, cache, flow, budget. annotate either asks, surveys what
-// it would ask, or hands the questions in as a batch.
+// Opens a run from the user's settings: judge, guide, cache, flow, budget. annotate asks the judge, surveys what it
+// would ask (--dry-run), or submits the questions as a batch.
 import { appendFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ export interface AnnotateSettings {
   judgeOptions: JudgeOptions;
   /** Name or file. */
   guide: string;
-  /** exec:CMD that splits answers into claims, in place of the judge. */
+  /** exec:CMD that splits responses into claims, instead of the judge. */
   claims?: string | undefined;
   runs: number;
   seed: number;
@@ -39,19 +39,19 @@ export interface AnnotateSettings {
   /** US dollars. */
   maxCost?: number | undefined;
   pricesFile?: string | undefined;
-  /** Folder; null for none; undefined for the user's own. */
+  /** Folder; null: no cache; undefined: the user's default folder. */
   cache: string | null | undefined;
   logFile?: string | undefined;
-  /** Folder of a batch to hand in or to collect from. */
+  /** Folder of a batch to submit or to collect. */
   batchFolder?: string | undefined;
   signal?: AbortSignal | undefined;
   clock?: Clock | undefined;
 }
 
-/** Unfinished rows for each call at a time: enough that no call waits for a row to be made ready. */
+/** Unfinished rows per concurrent call: enough that no call waits while a row is prepared. */
 const ROWS_PER_CALL = 4;
 
-/** The stage; with a batch folder it answers from the batch's results. `tally` counts what comes of it. */
+/** The stage; with a batch folder, replies come from the batch's results. `tally` counts the outcomes. */
 export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage: Stage; tally: Tally }> {
   const { seed, runs, shuffle, overrides, signal, judgeOptions, clock = monotonicClock } = settings;
   const price = runPrice(settings);
@@ -81,12 +81,12 @@ export async function openAnnotate(settings: AnnotateSettings): Promise<{ stage:
 
 async function openSplitter({ claims, judgeOptions }: AnnotateSettings, guide: Guide): Promise<Judge | undefined> {
   if (claims === undefined) return undefined;
-  if (!guide.claims) throw new UsageError(`--claims: expected a guide that asks of claims, got guide ${guide.name}`);
+  if (!guide.claims) throw new UsageError(`--claims: expected a guide with claims: true, got guide ${guide.name}`);
   if (!claims.startsWith('exec:')) throw new UsageError(`--claims: expected exec:CMD, got ${JSON.stringify(claims)}`);
   return openJudge(claims, judgeOptions);
 }
 
-/** One row: what a run over these rows would ask, and cost at most. */
+/** One row: the questions of a run over these rows, and their maximum cost. */
 export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
   if (loadGuide(settings.guide).claims)
     throw new UsageError('--dry-run: the number of claims is known only after the responses are split');
@@ -97,7 +97,7 @@ export async function* surveyAnnotate(rows: AsyncIterable<Row>, settings: Annota
   await source.judge.close();
 }
 
-/** Writes and hands in the questions of these rows; one row per request file. */
+/** Writes and submits the questions of these rows; one row per request file. */
 export async function* submitAnnotate(rows: AsyncIterable<Row>, settings: AnnotateSettings): AsyncGenerator<object> {
   const api = openBatchApi(settings.judge, settings.judgeOptions);
   const source = await openSource(settings);
@@ -126,7 +126,7 @@ async function openSource(settings: AnnotateSettings): Promise<QuestionSource> {
   return { ready, judge, cache, runs, seed, shuffle, overrides, onBadRow: judgeOptions.warn };
 }
 
-/** Replies that are no text are the same each time, and only some judges give them. */
+/** Replies that are not text are deterministic, and only some judges support them. */
 function checkUndrawn({ name, reply, claims }: Guide, judge: Judge, settings: AnnotateSettings): void {
   if ((reply === 'reward') !== (judge.scoresDialogues === true))
     throw new UsageError(`--guide ${name}: guide reward and --judge reward:URL need each other, got ${judge.name}`);
@@ -145,19 +145,19 @@ function checkUndrawn({ name, reply, claims }: Guide, judge: Judge, settings: An
       throw new UsageError(`${flag}: expected none with guide ${name}, which draws no text`);
 }
 
-/** Two wishes of the user that the model takes only one of. */
+/** Refuses two user settings of which the model accepts only one. */
 function checkSampling({ name, info }: Judge, { temperature, topP }: QuestionOverrides): void {
   if (temperature !== undefined && topP !== undefined && !info.temperatureWithTopP)
     throw new UsageError(`--top-p: expected no --temperature with it, ${name} accepts only one of them`);
 }
 
-/** What the guide asks for and the model is not sent; a stop text is not among it, replies are cut there. */
+/** Guide settings that are not sent to the model. Stop texts are not among them: replies are cut locally. */
 function leftOutOfGuide(guide: Guide, { info }: Judge, overrides: QuestionOverrides): string[] {
   const isOut = (own: number | undefined, value: number | undefined, takes: boolean) =>
     own === undefined && value !== undefined && !takes;
   return [
     ...(isOut(overrides.temperature, guide.temperature, info.temperature) ? ['temperature'] : []),
-    // 1 is no restriction.
+    // A top-p of 1 restricts nothing.
     ...(guide.topP !== 1 && isOut(overrides.topP, guide.topP, info.topP) ? ['top_p'] : []),
   ];
 }
@@ -170,7 +170,7 @@ async function openCollected(settings: AnnotateSettings, judge: Judge): Promise<
   return collectedJudge({ folder: settings.batchFolder!, batch, judge, guide, client, warn: judgeOptions.warn });
 }
 
-/** Where replies are kept unless --cache says otherwise. */
+/** The default cache folder. */
 export function userCache(environment: JudgeOptions['environment']): string {
   return join(environment.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vpref', 'annotate');
 }
@@ -181,7 +181,7 @@ function runPrice({ judge, pricesFile, batchFolder }: AnnotateSettings): Price |
   return { input: price.input * BATCH_PRICE_FACTOR, output: price.output * BATCH_PRICE_FACTOR };
 }
 
-/** Appends one line for each request, whole lines even when several processes share the file. */
+/** Appends one line per request. Lines stay whole when several processes share the file. */
 function logTo(file: string): (entry: Record<string, unknown>) => void {
   return (entry) => {
     try {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one judge run over a record asks, in which order the answers are shown.
+// Plans one judge run over a record: its questions, and the order in which responses are shown.
 
 import type { Row } from '../../flow/stage.ts';
+import { count } from '../../records/count.ts';
 import { generatedSpans, type SpokenTurn, spokenTurns, transcript } from '../../records/dialogue.ts';
 import { RecordError } from '../../records/error.ts';
 import { countImageMarks, placeImages } from '../../records/prompt.ts';
@@ -13,39 +14,39 @@ import type { Reading, ReplyContext } from './replies/reading.ts';
 
 /** One question to the judge, before templates and images. */
 export interface PlannedCall {
-  /** Response it is about, where it is about one. */
+  /** Index of the response, if the question is about one. */
   response?: number;
   /** 1-based turn, for guides that judge turn by turn. */
   turn?: number;
-  /** order[k] = index of the answer shown at place k. */
+  /** order[k] = index of the response at position k. */
   order: number[];
   /** Variables of the guide's templates. */
   variables: Record<string, unknown>;
-  /** The text speaks of images by number. */
+  /** The text refers to images by number. */
   numberImages: boolean;
   answers: { label: string; text: string; response: number }[];
   context: ReplyContext;
-  /** The answer is to be split into claims. */
+  /** This question splits the response into claims. */
   isSplit?: boolean;
-  /** The reply is plain without asking. */
+  /** The reply, if it is known without a call. */
   known?: Reading;
 }
 
-/** A run's calls, and what the entry says about order. */
+/** A run's calls, and the order for its entry. */
 export interface Plan {
   order?: number[];
   calls: PlannedCall[];
 }
 
-/** What a plan depends on besides record and guide. */
+/** Inputs of a plan besides record and guide. */
 export interface PlanOptions {
   seed: number;
   run: number;
-  /** Answers in a drawn order (undone in the entry), or as they stand in the record. */
+  /** Show responses in a random order (the entry restores it), or in the record's order. */
   shuffle: boolean;
 }
 
-/** Plans one run. Throws RecordError when the record lacks what the guide needs. */
+/** Plans one run. Throws RecordError if the record lacks a field that the guide needs. */
 export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
   const item = readItem(row, guide);
   if (guide.show === 'all') return planAll(item, guide, options);
@@ -56,12 +57,12 @@ export function planRun(row: Row, guide: Guide, options: PlanOptions): Plan {
 /** A record as guides see it. */
 interface JudgedRecord {
   row: Row;
-  /** What a model is shown before its first answer, what follows up to its second, ...; one span for each answer. */
+  /** Spans of the prompt: up to the first open turn, from there to the second, ...; one span per generated turn. */
   spans: SpokenTurn[][];
   numberImages: boolean;
   system: string;
-  /** answers[i][t]: what response i says in turn t. Reference last, where a pair guide takes it as an answer. */
-  answers: string[][];
+  /** texts[i][t]: the text of response i in turn t. The reference is last, if a pair guide compares with it. */
+  texts: string[][];
   references: string[];
   letters: string[];
 }
@@ -76,14 +77,14 @@ function readItem(row: Row, guide: Guide): JudgedRecord {
   }
   const numImages = record.images?.length ?? 0;
   const numMarks = countImageMarks(record.prompt);
-  // Of a text guide nobody sees an image: there the marks are words.
+  // A text guide shows no image, so marks stay text.
   if (guide.images && numMarks > 0 && numMarks !== numImages)
     fail('images', `one for each <image> of the prompt (${numMarks})`, String(numImages));
   const { turns, hasMarks } = spokenTurns(placeImages(record.prompt, numImages));
   const spans = generatedSpans(turns, (turn) => turn === null) as SpokenTurn[][];
-  const answers = (record.responses ?? []).map((_, index) => responseTurns(row, index, spans.length));
-  if (answers.length === 0) fail('responses', 'at least one response to judge', 'none');
-  if (answers.length > MAX_ANSWERS) fail('responses', `at most ${MAX_ANSWERS} responses`, String(answers.length));
+  const texts = (record.responses ?? []).map((_, index) => responseTurns(row, index, spans.length));
+  if (texts.length === 0) fail('responses', 'at least one response to judge', 'none');
+  if (texts.length > MAX_RESPONSES) fail('responses', `at most ${MAX_RESPONSES} responses`, String(texts.length));
   return {
     row,
     spans,
@@ -93,13 +94,13 @@ function readItem(row: Row, guide: Guide): JudgedRecord {
       .filter((turn) => turn.role === 'system')
       .map((turn) => turn.content)
       .join('\n'),
-    answers,
+    texts,
     references: asList(record.reference),
     letters: (record.choices ?? []).map((_, index) => label(index)),
   };
 }
 
-const MAX_ANSWERS = 26;
+const MAX_RESPONSES = 26;
 
 function label(place: number): string {
   return String.fromCharCode(65 + place);
@@ -110,24 +111,24 @@ function asList(value: string | string[] | undefined): string[] {
   return Array.isArray(value) ? value : [value];
 }
 
-/** What response `index` says turn by turn: generated middle turns, then its text. */
+/** The texts of response `index` by turn: generated middle turns, then its text. */
 function responseTurns(row: Row, index: number, numTurns: number): string[] {
   const { text, turns = [] } = row.record.responses![index]!;
   const middle = turns.slice(0, numTurns - 1);
   if (middle.length === numTurns - 1) return [...middle, text];
-  const expected = `the ${numTurns - 1} answers before the last, as the prompt has open turns`;
+  const expected = `${count(numTurns - 1, 'earlier answer')}, one per open turn of the prompt before the last`;
   throw new RecordError(row, `responses[${index}].turns`, expected, String(turns.length));
 }
 
 function planAll(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan {
-  const order = drawOrder(item, item.answers.length, options);
+  const order = drawOrder(item, item.texts.length, options);
   return { order, calls: [plannedCall(item, guide, order)] };
 }
 
 function planEach(item: JudgedRecord, guide: Guide): PlannedCall[] {
   const anchor = anchorIndex(item, guide);
   const calls: PlannedCall[] = [];
-  for (const [response, turns] of item.answers.entries()) {
+  for (const [response, turns] of item.texts.entries()) {
     if (response === anchor) continue;
     const numTurns = guide.perTurn ? turns.length : 1;
     for (let turn = 1; turn <= numTurns; turn += 1) {
@@ -139,7 +140,7 @@ function planEach(item: JudgedRecord, guide: Guide): PlannedCall[] {
   return calls;
 }
 
-/** One question per metric: its reply is the only thing that is said. */
+/** One question per metric, because a reply has only one score. */
 function eachMetric(call: PlannedCall, { scores, replies }: Guide): PlannedCall[] {
   return scores.map((metric) => ({
     ...call,
@@ -148,10 +149,10 @@ function eachMetric(call: PlannedCall, { scores, replies }: Guide): PlannedCall[
   }));
 }
 
-/** Index of the response that the others are judged against; -1 when the guide has none. */
+/** Index of the response that the others are compared with; -1 if the guide has none. */
 function anchorIndex(item: JudgedRecord, guide: Guide): number {
   if (guide.anchor === undefined) return -1;
-  if (item.answers.length < 2) {
+  if (item.texts.length < 2) {
     throw new RecordError(item.row, 'responses', `two or more (guide ${guide.name} compares with one of them)`, '1');
   }
   const labelled = item.row.record.responses!.findIndex((response) => response.label === guide.anchor);
@@ -159,21 +160,16 @@ function anchorIndex(item: JudgedRecord, guide: Guide): number {
 }
 
 function knownReading(item: JudgedRecord, guide: Guide, response: number): { known?: Reading } {
-  const answer = item.answers[response]!.at(-1)!;
-  const letter = guide.skip === 'letter' ? plainLetter(answer, item.letters) : undefined;
+  const text = item.texts[response]!.at(-1)!;
+  const letter = guide.skip === 'letter' ? plainLetter(text, item.letters) : undefined;
   return letter === undefined ? {} : { known: { verdicts: [{ choice: letter, judged: false }] } };
 }
 
 function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan {
-  // An imported reference answer is the other side when there is only one response; its index is responses.length.
-  if (item.answers.length === 1 && item.references.length > 0) item.answers.push(referenceTurns(item));
-  if (item.answers.length !== 2) {
-    throw new RecordError(
-      item.row,
-      'responses',
-      'two (or one and a reference) to compare',
-      String(item.answers.length),
-    );
+  // With a single response, the other side is the record's reference; its index is responses.length.
+  if (item.texts.length === 1 && item.references.length > 0) item.texts.push(referenceTurns(item));
+  if (item.texts.length !== 2) {
+    throw new RecordError(item.row, 'responses', 'two (or one and a reference) to compare', String(item.texts.length));
   }
   const orders =
     guide.games === 2
@@ -182,7 +178,7 @@ function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan 
           [1, 0],
         ]
       : [drawOrder(item, 2, options)];
-  const numTurns = guide.perTurn ? Math.min(...item.answers.map((turns) => turns.length)) : 1;
+  const numTurns = guide.perTurn ? Math.min(...item.texts.map((turns) => turns.length)) : 1;
   const calls: PlannedCall[] = [];
   for (let turn = 1; turn <= numTurns; turn += 1) {
     for (const order of orders) {
@@ -194,15 +190,15 @@ function planPair(item: JudgedRecord, guide: Guide, options: PlanOptions): Plan 
 }
 
 function referenceTurns(item: JudgedRecord): string[] {
-  const numTurns = item.answers[0]!.length;
+  const numTurns = item.texts[0]!.length;
   return item.references.length === numTurns ? item.references : [item.references[0]!];
 }
 
 function areEqual(item: JudgedRecord): boolean {
-  return item.answers[0]!.join('\n') === item.answers[1]!.join('\n');
+  return item.texts[0]!.join('\n') === item.texts[1]!.join('\n');
 }
 
-/** A permutation from (seed, record id, run) alone, so that it is the same however the file is cut. */
+/** A permutation from (seed, record id, run), so splitting the file does not change it. */
 function drawOrder(item: JudgedRecord, size: number, options: PlanOptions): number[] {
   const order = Array.from({ length: size }, (_, index) => index);
   if (!options.shuffle) return order;
@@ -218,7 +214,7 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
   const { record } = item.row;
   const numTurns = turn ?? Number.POSITIVE_INFINITY;
   const shown = order.map((response, place) => {
-    const turns = item.answers[response]!.slice(0, numTurns);
+    const turns = item.texts[response]!.slice(0, numTurns);
     return { label: label(place), text: turns.at(-1) ?? '', turns, response };
   });
   const isAlone = shown.length === 1;
@@ -240,9 +236,9 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
       turns: spans.map(transcript),
       turn: turn ?? 1,
       system: item.system,
-      answers: isAlone || turn !== undefined ? shown : shown.map((answer) => ({ ...answer, text: allTurns(answer) })),
+      answers: isAlone || turn !== undefined ? shown : shown.map((one) => ({ ...one, text: allTurns(one) })),
       answer: shown[0]!.text,
-      anchor: anchor >= 0 ? item.answers[anchor]!.at(-1) : undefined,
+      anchor: anchor >= 0 ? item.texts[anchor]!.at(-1) : undefined,
       reference: item.references.join('\n'),
       references: item.references.slice(0, numTurns),
       choices: (record.choices ?? []).map((text, index) => ({ label: label(index), text })),
@@ -253,7 +249,7 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
       meta: record.meta ?? {},
     },
     context: {
-      labels: shown.map((answer) => answer.label),
+      labels: shown.map((one) => one.label),
       scores: guide.scores,
       comment: guide.comment,
       ownResponse: guide.ownResponse,
@@ -263,12 +259,12 @@ function plannedCall(item: JudgedRecord, guide: Guide, order: number[], turn?: n
   };
 }
 
-/** Answers of several turns beside each other: each whole, since what they answer differs. */
+/** Multi-turn responses are shown one after the other, because their earlier turns differ. */
 function allTurns({ turns, text }: { turns: string[]; text: string }): string {
   return turns.length <= 1 ? text : turns.map((said, index) => `Turn ${index + 1}: ${said}`).join('\n\n');
 }
 
-/** Captions as lines; anything that is not text as JSON. */
+/** Captions as lines; other values as JSON. */
 function contextText(context: unknown): string {
   if (context === undefined || context === null) return '';
   if (typeof context === 'string') return context;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A planned call as the judge will get it, with the key under which its reply is cached.
+// A planned call in the judge's form, with its cache key.
 import { createHash } from 'node:crypto';
 import type { Template } from '@huggingface/jinja';
 import { type ImageLimits, limitsOf, pictureChange, readImageBytes } from '../../http/image-part.ts';
@@ -14,7 +14,7 @@ import type { PlannedCall } from './plan.ts';
 import { replyReaders, splitReader } from './replies/index.ts';
 import type { ReplyReader } from './replies/reading.ts';
 
-/** A guide ready to be asked: templates compiled. */
+/** A guide with compiled templates. */
 export interface ReadyGuide {
   guide: Guide;
   system: Template | undefined;
@@ -22,7 +22,7 @@ export interface ReadyGuide {
   split: Template | undefined;
 }
 
-/** Compiles the templates. Throws RunError naming the guide when one does not parse. */
+/** Compiles the templates. Throws RunError with the guide's name if one does not parse. */
 export async function readyGuide(guide: Guide): Promise<ReadyGuide> {
   const { Template } = await import('@huggingface/jinja');
   try {
@@ -34,24 +34,24 @@ export async function readyGuide(guide: Guide): Promise<ReadyGuide> {
   }
 }
 
-/** Sampling flags of the user; each overrides the guide's. */
+/** The user's sampling flags, which override the guide's. */
 export interface QuestionOverrides {
   temperature?: number | undefined;
   topP?: number | undefined;
   maxTokens?: number | undefined;
-  /** Ask for the shape in words only: for servers that know no JSON schema. */
+  /** Describe the JSON shape in the prompt only, for servers without JSON schema. */
   withoutSchema?: boolean | undefined;
 }
 
 export interface Question {
   request: JudgeRequest;
-  /** Of prompt bytes, image hashes and shape, hex. */
+  /** Hash of prompt bytes, image hashes and shape, hex. */
   promptSha256: string;
-  /** Estimate of what the provider will count. */
+  /** Estimate of the provider's token count. */
   inputTokens: number;
 }
 
-/** Renders the call. Reads the images for their hashes and sizes, and lets go of their bytes. */
+/** Renders the call. Reads the images for hashes and sizes only, and keeps no bytes. */
 export async function askQuestion(
   ready: ReadyGuide,
   judge: Judge,
@@ -59,7 +59,7 @@ export async function askQuestion(
 ): Promise<Question> {
   const { guide } = ready;
   const { record, call, run, overrides } = item;
-  // The claims of an answer are in its words.
+  // Claims are split from the response's text, so no image is sent.
   const images = guide.images && !call.isSplit ? (record.images ?? []) : [];
   const system = guide.reply === 'reward' ? String(call.variables.system) : ready.system?.render(call.variables).trim();
   const user = (call.isSplit ? ready.split! : ready.user).render(call.variables).trim();
@@ -102,7 +102,7 @@ export async function askQuestion(
   };
 }
 
-/** The dialogue as it was, with the answer at its end. */
+/** The dialogue with the response at its end. */
 function dialogueTurns({ variables, answers }: PlannedCall): JudgeRequest['turns'] {
   const turns = (variables.conversation as SpokenTurn[]).flatMap(({ role, content }) =>
     role === 'system' ? [] : [{ role, text: content }],
@@ -110,12 +110,12 @@ function dialogueTurns({ variables, answers }: PlannedCall): JudgeRequest['turns
   return [...turns, { role: 'assistant', text: answers[0]!.text }];
 }
 
-/** What reads the reply to a call of this guide. */
+/** The parser for replies to this guide. */
 export function replyReader(guide: Guide, call: PlannedCall): ReplyReader {
   return call.isSplit ? splitReader : replyReaders[guide.reply];
 }
 
-/** Of a question whose answer is read from the model, and not said. */
+/** Settings of a question whose reply is read from probabilities, without generation. */
 const NOTHING_DRAWN: JudgeParameters = { maxTokens: 1 };
 
 /** English text has about 4.2 bytes per token; a lower value overestimates the cost. */
@@ -133,7 +133,7 @@ function judgeParameters(
 ): JudgeParameters {
   const { overrides } = item;
   const { info } = judge;
-  // What a model refuses of the guide is left out; the user's own wish is passed on all the same.
+  // Guide settings that the model refuses are omitted; the user's flags are always sent.
   const temperature = overrides.temperature ?? (info.temperature ? guide.temperature : undefined);
   const topP = overrides.topP ?? (info.topP ? guide.topP : undefined);
   const isOne = !info.temperatureWithTopP && temperature !== undefined && topP !== undefined;
@@ -147,13 +147,13 @@ function judgeParameters(
     maxTokens: overrides.maxTokens ?? guide.maxTokens,
     ...sampling,
     ...(guide.stop === undefined ? {} : { stop: guide.stop }),
-    // Where sampling is on, repeated runs must not be the same draw.
+    // With sampling on, repeated runs must get different seeds.
     ...(sampling.temperature === 0 || !info.seed ? {} : { seed: random.nextInt(2 ** 31) }),
   };
 }
 
 interface ImageInfo {
-  /** Of the file's bytes, and what is done to the picture before it is sent. */
+  /** Hash of the file's bytes and of the operations before it is sent. */
   sha256: string;
   width: number;
   height: number;

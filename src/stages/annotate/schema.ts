@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shape a judge's JSON reply must have: built once per call, sent in each API's dialect, checked strictly.
+// The schema of a judge's JSON reply: built once per call, sent in each API's dialect, checked strictly.
 
-/** A reply's shape. Every property is required and nothing else is allowed. */
+/** The schema of a reply. Every property is required, and no other is allowed. */
 export type ReplySchema =
   | { type: 'object'; properties: Record<string, ReplySchema> }
   | { type: 'string'; description?: string }
@@ -14,7 +14,7 @@ interface NumberSchema {
   description?: string;
 }
 
-/** The first thing wrong with a value, as `ratings.A.helpfulness: expected X, got Y`; undefined when it fits. */
+/** The first problem of a value, as `ratings.A.helpfulness: expected X, got Y`; undefined if it fits. */
 export function schemaProblem(schema: ReplySchema, value: unknown, path = 'reply'): string | undefined {
   if (schema.type === 'string') return typeof value === 'string' ? undefined : wrong(path, 'a string', value);
   if (schema.type !== 'object') return numberProblem(schema, value, path);
@@ -44,7 +44,7 @@ function wrong(path: string, expected: string, got: unknown): string {
   return `${path}: expected ${expected}, got ${JSON.stringify(got).slice(0, 60)}`;
 }
 
-/** Largest integer range written as a list of allowed values: strict modes refuse `minimum` but take `enum`. */
+/** Largest integer range that is written as `enum`, because strict modes refuse `minimum`. */
 const MAX_ENUM = 32;
 
 /** JSON Schema as OpenAI's strict mode, vLLM and Anthropic's tools take it. */

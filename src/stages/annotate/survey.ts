@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The questions of a run without asking them: for --dry-run and for batch files.
+// Builds the questions of a run without asking them, for --dry-run and batch files.
 
 import type { Row } from '../../flow/stage.ts';
 import { placed, RecordError, RunError } from '../../records/error.ts';
@@ -9,7 +9,7 @@ import type { Judge } from './judge.ts';
 import { planRun } from './plan.ts';
 import { askQuestion, type Question, type QuestionOverrides, type ReadyGuide } from './question.ts';
 
-/** What questions are made from. */
+/** The inputs of questions. */
 export interface QuestionSource {
   ready: ReadyGuide;
   judge: Judge;
@@ -18,11 +18,11 @@ export interface QuestionSource {
   seed: number;
   shuffle: boolean;
   overrides: QuestionOverrides;
-  /** Hears of rows that cannot be asked about. */
+  /** Called for rows without a valid question. */
   onBadRow(message: string): void;
 }
 
-/** Every question of every row; `isNew` is false for those that the cache or an earlier one answers. */
+/** Every question of every row; `isNew` is false if the cache or an earlier question has the reply. */
 export async function* eachQuestion(
   rows: AsyncIterable<Row>,
   source: QuestionSource,
@@ -63,7 +63,7 @@ async function rowQuestions(row: Row, source: QuestionSource): Promise<Question[
   return questions;
 }
 
-/** What a run would ask and cost at most, as one row. */
+/** The number of questions and the maximum cost of a run, as one row. */
 export async function surveyRun(rows: AsyncIterable<Row>, source: QuestionSource, price: Price | undefined) {
   let bad = 0;
   const sums = { questions: 0, cached: 0, calls: 0, images: 0, input_tokens: 0, max_output_tokens: 0 };

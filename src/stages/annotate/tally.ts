@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts of a run, for the summary: what the judge was asked, how it ended, what it cost.
+// Counts of a run for the summary: questions, outcomes, cost.
+
 import type { Usage } from '../../http/attempt.ts';
+import { count } from '../../records/count.ts';
 import type { Annotation, Outcome } from '../../records/record.ts';
 
 export interface Tally {
   rows: number;
   /** Entries by outcome. */
   outcomes: Partial<Record<Outcome, number>>;
-  /** Questions that needed an answer: asked + cached + known without asking. */
+  /** All questions: asked, cached, and known without a call. */
   questions: number;
   cached: number;
   /** Requests sent, retries and repairs included. */
@@ -15,9 +17,9 @@ export interface Tally {
   repaired: number;
   input_tokens: number;
   output_tokens: number;
-  /** US dollars; undefined when the judge's price is not known. */
+  /** US dollars; undefined if the judge's price is unknown. */
   cost: number | undefined;
-  /** Of replies that are probabilities: the masses of all scores, summed, and their number. */
+  /** For probability replies: the sum of the masses of all scores, and their number. */
   mass: { sum: number; n: number };
 }
 
@@ -43,7 +45,7 @@ export function countEntry(tally: Tally, { outcome, mass, claims }: Annotation):
   tally.mass.n += masses.length;
 }
 
-/** What to say where the judge would mostly give no reply that the guide allows; undefined else. */
+/** A warning if the judge's probability lies mostly outside the allowed replies; else undefined. */
 export function describeMass({ mass: { sum, n } }: Tally): string | undefined {
   if (n === 0 || sum / n >= LEAST_MASS) return undefined;
   return `the judge gives the guide's replies a probability of ${(sum / n).toPrecision(3)} on average, below ${LEAST_MASS}: it would mostly reply something else, so the grades are unreliable`;
@@ -53,12 +55,12 @@ const LEAST_MASS = 0.5;
 
 /** "900 ok, 3 refused; 903 questions, 40 from the cache, 871 requests; 1.2M + 0.3M tokens, 4.5 USD". */
 export function describeTally(tally: Tally): string {
-  const outcomes = Object.entries(tally.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+  const outcomes = Object.entries(tally.outcomes).map(([outcome, number]) => `${number} ${outcome}`);
   const cost = tally.cost === undefined ? 'cost unknown (give --prices)' : `${tally.cost.toFixed(4)} USD`;
-  const repaired = tally.repaired > 0 ? ` (${tally.repaired} repairs)` : '';
+  const repaired = tally.repaired > 0 ? ` (${count(tally.repaired, 'repair')})` : '';
   return [
     outcomes.length > 0 ? outcomes.join(', ') : 'no runs',
-    `${tally.questions} questions, ${tally.cached} from the cache, ${tally.requests} requests${repaired}`,
-    `${tally.input_tokens} input and ${tally.output_tokens} output tokens, ${cost}`,
+    `${count(tally.questions, 'question')}, ${tally.cached} from the cache, ${count(tally.requests, 'request')}${repaired}`,
+    `${tally.input_tokens} input and ${count(tally.output_tokens, 'output token')}, ${cost}`,
   ].join('; ');
 }

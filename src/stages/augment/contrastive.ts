@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The augmentations of contrastive learning: random resized crop, colour jitter and blur, put together as each method does.
+// The augmentations of contrastive learning: random resized crop, colour jitter and blur, combined as in each method.
 import type { Size } from '../../pixels/image.ts';
 import type { RandomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
@@ -8,7 +8,7 @@ import { drawChance, drawUniform, type Range, type Recipe, type RecipeParameter 
 const size: RecipeParameter = { kind: 'number', min: 1, max: 4096, whole: true, default: 224 };
 const ratio: Range = { low: 3 / 4, high: 4 / 3 };
 
-/** A part of random area and shape, brought to size x size. */
+/** A crop of random area and shape, resized to size x size. */
 export const rrcrop: Recipe = {
   summary: 'random resized crop',
   parameters: {
@@ -20,7 +20,7 @@ export const rrcrop: Recipe = {
     resizedCrop(image, random, values.size as number, values.scale as Range, values.ratio as Range),
 };
 
-/** Mirrored every other time. */
+/** Mirrored with probability 0.5. */
 export const flip: Recipe = {
   summary: 'horizontal flip',
   probability: 0.5,
@@ -28,13 +28,13 @@ export const flip: Recipe = {
   draw: () => [{ op: 'hflip' }],
 };
 
-/** The pipeline of MoCo as SeVa's generation uses it: jitter and blur always. */
+/** MoCo's pipeline as in SeVa's generation code: always jitter and blur. */
 export const moco = contrastive('SeVa: crop 0.2-1, flip, jitter, grayscale, blur', sevaPipeline(0.2));
 
-/** MoCo with BYOL's smaller crops, as SeVa has it. */
+/** MoCo with BYOL's smaller crops, as in SeVa's code. */
 export const byol = contrastive('as moco with crops from 0.08', sevaPipeline(0.08));
 
-/** SimCLR as SeVa has it: strong hue, no blur. */
+/** SimCLR as in SeVa's code: strong hue, no blur. */
 export const simclr = contrastive('crop 0.2-1, flip, jitter with hue 0.4, grayscale', (image, random, side) => [
   ...resizedCrop(image, random, side, { low: 0.2, high: 1 }),
   ...mirrored(random),
@@ -81,7 +81,7 @@ function contrastive(summary: string, draw: Pipeline): Recipe {
   return { summary, parameters: { size }, draw: (image, random, values) => draw(image, random, values.size as number) };
 }
 
-// torchvision's RandomResizedCrop: ten tries, then the largest middle part of an allowed shape.
+// torchvision's RandomResizedCrop: ten tries, then the largest center crop of an allowed shape.
 function resizedCrop(image: Size, random: RandomStream, side: number, scale: Range, shape: Range = ratio): ViewOp[] {
   return [
     { op: 'crop', ...cropBox(image, random, scale, shape) },
@@ -118,7 +118,7 @@ function blurred(random: RandomStream): ViewOp[] {
   return [{ op: 'blur', sigma: drawUniform(random, { low: 0.1, high: 2 }) }];
 }
 
-// torchvision's ColorJitter: the four in a random order, factors uniform about 1, hue about 0.
+// torchvision's ColorJitter: four operations in random order, factors uniform around 1, hue around 0.
 function jitter(random: RandomStream, brightness: number, contrast: number, saturation: number, hue: number): ViewOp[] {
   const about = (spread: number) => drawUniform(random, { low: Math.max(0, 1 - spread), high: 1 + spread });
   const order = shuffled(random, [0, 1, 2, 3]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All views of one record's images, as files: the work of one pool job.
+// Writes all views of one record's images: the work of one pool job.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import type { ViewOp } from '../../records/record.ts';
 import { ORIGINAL_VIEW } from '../../records/view.ts';
 import { isNoise, opsOfImage, replayView } from './make-view.ts';
 
-/** Applies the operations of every view: the same operations give the same bytes under the same names. */
+/** Applies the operations of every view. Equal operations give equal bytes and file names. */
 export async function writeViews({ id, images, views, imageDir, previewDir }: ViewsJob): Promise<ViewsResult> {
   const written = views.map(({ hasFiles }) => (hasFiles && imageDir !== undefined ? ([] as string[]) : undefined));
   for (const [index, source] of images.entries()) {
@@ -33,7 +33,7 @@ export async function writeViews({ id, images, views, imageDir, previewDir }: Vi
   return written;
 }
 
-/** The id as the start of a file name; with several images their number follows. */
+/** The id as the start of a file name, then the image number if there are several. */
 function imageLabel(id: string, index: number, numImages: number): string {
   const safe = id
     .replace(/[^A-Za-z0-9._-]+/g, '_')
@@ -42,7 +42,7 @@ function imageLabel(id: string, index: number, numImages: number): string {
   return numImages > 1 ? `${safe}.${index}` : safe;
 }
 
-/** A view's name as part of a file name: a record may bring any. */
+/** A view's name made safe for file names, because a record may hold any text. */
 function fileName(view: string): string {
   return view.replace(/[/\\\p{Cc}]/gu, '_').slice(0, 100);
 }
@@ -64,13 +64,13 @@ function pixelDigest({ width, height, data }: Image): string {
   return createHash('sha256').update(`${width}x${height}:`).update(data).digest('hex');
 }
 
-/** How the previews of an image are called; ids that make the same label get different ones. */
+/** The file name of an image's previews. Ids that give the same label get different names. */
 function previewStem(folder: string, id: string, label: string): string {
   const isWhole = label === id || label.startsWith(`${id}.`);
   return join(folder, isWhole ? label : `${label}~${createHash('sha256').update(id).digest('hex').slice(0, 8)}`);
 }
 
-/** What the model is shown: after pixel operations as it is; with noise at model size, the tensor shown as pixels and clipped. */
+/** The model's view of the image: after pixel operations as it is; with noise, at model size, the tensor clipped to pixels. */
 async function writePreview(stem: string, view: string, image: Image, ops: readonly ViewOp[]) {
   const noise = ops.find(isNoise);
   const shown = noise === undefined ? image : noisedPreview(image, noise.step as number, noise.seed as number);

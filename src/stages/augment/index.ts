@@ -17,20 +17,20 @@ import type { ViewSpec } from './view-spec.ts';
 export interface AugmentOptions {
   views: readonly ViewSpec[];
   seed: number;
-  /** Where image files of views go; without it a view is its recorded operations. */
+  /** Folder for image files of views. Without it a view is only its recorded operations. */
   imageDir?: string;
-  /** Where to write every view to look at. */
+  /** Folder for previews of every view. */
   previewDir?: string;
-  /** Makes the worker threads; not called when no file is written. */
+  /** Creates the worker threads; not called if no file is written. */
   createPool: () => PixelPool;
 }
 
-/** Adds the views to each record. A record without images, or with a view of that name, is a RecordError. */
+/** Adds the views to each record. Throws RecordError for a record without images, or with a view of that name. */
 export function augment({ views, seed, imageDir, previewDir, createPool }: AugmentOptions): Stage {
   const arePixelsChanged = views.some(changesPixels);
   const drawn = async (row: Row): Promise<View[]> => {
     const images = imagesOf(row, views);
-    // Noise does not depend on the image, so nothing is read.
+    // Noise does not depend on the image, so no image is read.
     const sizes = arePixelsChanged ? await sizesOf(row, images) : images.map(() => NO_SIZE);
     return drawViews(sizes, views, { id: row.record.id, seed }).map((ops, i) => ({ name: views[i]!.name, ops, seed }));
   };
@@ -44,13 +44,13 @@ export function augment({ views, seed, imageDir, previewDir, createPool }: Augme
 }
 
 export interface ReplayOptions {
-  /** Where image files go; by default where the record says they were, below the current folder. */
+  /** Folder for image files; default: the paths in the record, below the current folder. */
   imageDir?: string;
   previewDir?: string;
   createPool: () => PixelPool;
 }
 
-/** Makes the image files of every recorded view again, byte for byte; the record says where they are. */
+/** Recreates the image files of every recorded view, byte for byte, at the paths in the record. */
 export function replay({ imageDir, previewDir, createPool }: ReplayOptions): Stage {
   const made = new Set<string>();
   return withPool({ imageDir, previewDir, createPool }, async (row, pool) => {
@@ -61,7 +61,7 @@ export function replay({ imageDir, previewDir, createPool }: ReplayOptions): Sta
       throw new RecordError(row, 'views', 'views with image files (--image-dir writes those of recipes)', 'recipes');
     if (folder !== undefined && !made.has(folder)) await makeFolder(folder);
     if (folder !== undefined) made.add(folder);
-    // A view that has files keeps them, though its chances left the image as it was.
+    // A view with files keeps them, even if its random operations left the image unchanged.
     const files = views.map((view) => ({ ...view, hasFiles: view.images !== undefined || hasPixelOps(view) }));
     return [{ ...row.record, views: await written(row, { views: files, imageDir: folder, previewDir }, pool) }];
   });
@@ -73,7 +73,7 @@ interface ViewFiles {
   previewDir: string | undefined;
 }
 
-// The views with the image files that were written for them.
+// The views with their image files.
 async function written(row: Row, { views, imageDir, previewDir }: ViewFiles, pool: PixelPool): Promise<View[]> {
   const { id, images = [] } = row.record;
   const job = { id, images, views, ...(imageDir && { imageDir }), ...(previewDir && { previewDir }) };
@@ -85,7 +85,7 @@ async function sizesOf(row: Row, images: readonly string[]): Promise<Size[]> {
   return Promise.all(images.map(imageSize)).catch((error) => Promise.reject(pixelFault(row, error)));
 }
 
-// A record may come from anywhere: what it says is no leave to write anywhere.
+// Records are untrusted input: a path in one must not make us write outside the current folder.
 function recordedFolder(row: Row, views: readonly View[]): string | undefined {
   const index = views.findIndex((view) => view.images !== undefined && view.images.length > 0);
   if (index < 0) return undefined;
@@ -101,7 +101,7 @@ function recordedFolder(row: Row, views: readonly View[]): string | undefined {
   return dirname(file);
 }
 
-/** A stage of one record at a time over a pool that ends with it; folders are made first. */
+/** A stage over a worker pool that closes with it. Folders are created first. */
 function withPool(
   {
     imageDir,
@@ -134,7 +134,7 @@ async function makeFolder(folder: string): Promise<void> {
 
 const NO_SIZE: Size = { width: 0, height: 0 };
 
-/** The record's images, once it is sure that the views can be added. */
+/** The record's images. Throws RecordError if the views cannot be added. */
 function imagesOf(row: Row, views: readonly ViewSpec[]): string[] {
   const { images = [], views: present = [] } = row.record;
   if (images.length === 0) throw new RecordError(row, 'images', 'at least one image to augment', 'none');

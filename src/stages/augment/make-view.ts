@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One view of one image: operations drawn and applied, or applied again as recorded.
+// One view of one image: draws and applies operations, or applies recorded ones.
 import type { Image, Size } from '../../pixels/image.ts';
 import { applyPixelOp, sizeAfter } from '../../pixels/ops.ts';
 import { type RandomStream, randomStream } from '../../records/random.ts';
@@ -10,9 +10,9 @@ import { drawRanges } from './single.ts';
 import type { StepSpec, ViewSpec } from './view-spec.ts';
 
 export interface MadeView {
-  /** Every drawn parameter is in here. */
+  /** Operations with all drawn parameters. */
   ops: ViewOp[];
-  /** After the pixel operations; diffusion is left to the engine. */
+  /** The image after the pixel operations. The engine adds diffusion noise. */
   image: Image;
 }
 
@@ -22,7 +22,7 @@ export function drawView(image: Image, spec: ViewSpec, random: RandomStream): Ma
   return { ops, image: replayView(image, ops) };
 }
 
-/** The view's operations for an image of this size: no pixel is looked at. */
+/** The view's operations for an image of this size. Reads no pixel. */
 export function drawViewOps(image: Size, { steps }: ViewSpec, random: RandomStream): ViewOp[] {
   const ops: ViewOp[] = [];
   let size = image;
@@ -34,7 +34,7 @@ export function drawViewOps(image: Size, { steps }: ViewSpec, random: RandomStre
   return ops;
 }
 
-/** The operations of all views for images of these sizes, in the order of the views. Of several images each has its own, marked with its number. */
+/** The operations of all views for images of these sizes, in the order of the views. With several images, each has its own operations, marked with its number. */
 export function drawViews(
   sizes: readonly Size[],
   views: readonly ViewSpec[],
@@ -43,7 +43,7 @@ export function drawViews(
   return views.map((spec) => {
     const random = randomStream(seed, id, spec.name);
     const perImage = sizes.map((size) => drawViewOps(size, spec, random));
-    // Noise is one recipe for all images of the view: the first draw counts.
+    // All images of a view share one noise recipe: the first draw counts.
     const noise = perImage[0]?.filter(isNoise) ?? [];
     const own = perImage.flatMap((ops, index) =>
       ops.filter((op) => !isNoise(op)).map((op) => (sizes.length > 1 ? { ...op, image: index } : op)),
@@ -52,7 +52,7 @@ export function drawViews(
   });
 }
 
-/** The recorded operations that are for one image of several. */
+/** The recorded operations of one image of several. */
 export function opsOfImage(ops: readonly ViewOp[], index: number): ViewOp[] {
   return ops.filter((op) => op.image === undefined || op.image === index);
 }
@@ -68,12 +68,12 @@ export function drawStep(size: Size, { recipe: name, p, values }: StepSpec, rand
   return recipe.draw(size, random, drawRanges(recipe.parameters, random, values));
 }
 
-/** The same pixels again from recorded operations. */
+/** Recreates the same pixels from recorded operations. */
 export function replayView(image: Image, ops: readonly ViewOp[]): Image {
   return ops.reduce((current, op) => (op.op === 'diffusion' ? current : applyPixelOp(current, op)), image);
 }
 
-/** Whether the view changes pixels before the engine; if not, it has no image files of its own. */
+/** Whether the view changes pixels before the engine. If not, it has no image files. */
 export function changesPixels({ steps }: ViewSpec): boolean {
   return steps.some(({ recipe }) => recipe !== 'diffusion');
 }

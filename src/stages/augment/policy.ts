@@ -6,7 +6,7 @@ import type { RandomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
 import type { Recipe } from './recipe.ts';
 
-/** Operation, probability, bin of its magnitude; null for those without one. */
+/** Operation, probability, magnitude bin (null if the operation has no magnitude). */
 type PolicyStep = readonly [op: string, probability: number, bin: number | null];
 
 /** The 25 sub-policies learned on ImageNet. */
@@ -131,7 +131,7 @@ export const RANDAUGMENT_OPS: readonly string[] = [
   'equalize',
 ];
 
-/** The parameter an operation takes its magnitude in, and whether its sign is drawn. */
+/** The parameter that holds an operation's magnitude, and whether its sign is random. */
 interface Magnitude {
   values: readonly number[];
   signed: boolean;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of recipes for --help and the manual, from the recipes themselves.
+// The list of recipes for --help and the manual, generated from the recipes.
 import type { RecipeParameter } from './recipe.ts';
 import { RECIPES } from './recipes.ts';
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What --op can name: parameters with their meaning, and a draw that turns them into operations on one image.
+// A recipe that --op can name: its parameters, and a draw that turns them into operations on one image.
 import type { Size } from '../../pixels/image.ts';
 import type { Parameter } from '../../pixels/ops.ts';
 import type { RandomStream } from '../../records/random.ts';
 import type { ViewOp } from '../../records/record.ts';
 
-/** A parameter on the command line: as of an operation, or a range to draw from, or one that may be left out. */
+/** A parameter on the command line: an operation's parameter, a range to draw from, or an optional one. */
 export type RecipeParameter =
   | (Parameter & { optional?: true })
   | { kind: 'range'; min: number; max: number; default: readonly [number, number] };
@@ -21,10 +21,10 @@ export type RecipeValues = Readonly<Record<string, RecipeValue>>;
 
 export interface Recipe {
   summary: string;
-  /** How often it is applied at all when `p` is not given; default 1. */
+  /** Probability of applying it if `p` is not given; default 1. */
   probability?: number;
   parameters: Record<string, RecipeParameter>;
-  /** What is wrong with values that are each right by themselves. */
+  /** The problem with a combination of valid values. */
   check?(values: RecipeValues): string | undefined;
   /** Operations with every parameter drawn, for an image of this size. */
   draw(size: Size, random: RandomStream, values: RecipeValues): ViewOp[];

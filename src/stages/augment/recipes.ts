@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that --op can name.
+// All recipes that --op can name.
 import { NUM_DIFFUSION_STEPS } from '../../pixels/diffusion.ts';
 import { byol, flip, moco, mocoV2, mocoV3, rrcrop, simclr } from './contrastive.ts';
 import { autoaugment, randaugment } from './policy.ts';
 import type { Recipe } from './recipe.ts';
 import { singleRecipes } from './single.ts';
 
-/** Noise that the engine adds; only its seed is drawn here. */
+/** Noise that the engine adds; only its seed is drawn here, and its step is given. */
 const diffusion: Recipe = {
   summary: "VCD's diffusion noise on the normalised tensor, added by the engine",
   parameters: { step: { kind: 'number', min: 0, max: NUM_DIFFUSION_STEPS - 1, whole: true, default: 800 } },
   draw: (_size, random, { step }) => [{ op: 'diffusion', step, seed: drawSeed(random) }],
 };
 
-/** Recipes by name, those that draw first. */
+/** Recipes by name; random ones first. */
 export const RECIPES: ReadonlyMap<string, Recipe> = new Map(
   Object.entries({
     flip,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Single operations as recipes: parameters as given, or drawn from a range; some can be said in a shorter way.
+// Single operations as recipes: parameters as given, or drawn from a range; some have a shorter form.
 
 import { type Corners, isPerspective } from '../../pixels/geometry.ts';
 import type { Size } from '../../pixels/image.ts';
@@ -8,7 +8,7 @@ import { shortestEdgeSize } from '../../pixels/resize.ts';
 import type { RandomStream } from '../../records/random.ts';
 import { isRange, type Recipe, type RecipeParameter, type RecipeValues } from './recipe.ts';
 
-/** One recipe for each pixel operation, parameters as the operation's own. */
+/** One recipe per pixel operation, with the operation's parameters. */
 export function singleRecipes(): Record<string, Recipe> {
   const plain = Object.entries(PIXEL_OPS).map(([op, { summary, parameters }]): [string, Recipe] => [
     op,
@@ -75,7 +75,7 @@ const perspective: Recipe = {
       : undefined,
   draw(image, random, { distortion, ...values }) {
     if (values.corners !== undefined) return [{ op: 'perspective', ...values }];
-    // An image of one row or column has no perspective, nor has a draw that folds the image up.
+    // No perspective exists for an image of one row or column, or for corners that fold the image.
     if (Math.min(image.width, image.height) < 2) return [];
     const draws = Array.from({ length: 10 }, () => drawCorners(image, random, distortion as number));
     const corners = draws.find(isPerspective);
@@ -105,13 +105,13 @@ function oneSize({ width, height, size }: RecipeValues): string | undefined {
 
 function startOf(inSize: number, outSize: number, { at }: RecipeValues, random: RandomStream): number {
   if (at === 'random' && inSize > outSize) return random.nextInt(inSize - outSize + 1);
-  // torchvision's CenterCrop rounds halves to even where it cuts, and pads by halves rounded down where it adds.
+  // torchvision's CenterCrop rounds halves to even for crops, and rounds halves down for padding.
   if (inSize < outSize) return -Math.floor((outSize - inSize) / 2);
   const half = (inSize - outSize) / 2;
   return Number.isInteger(half) ? half : Math.floor(half) + (Math.floor(half) % 2);
 }
 
-/** Ranges replaced by draws, in the order of the parameters; whole parameters draw whole numbers, both ends included. */
+/** Replaces ranges by draws, in parameter order. Integer parameters draw integers, both ends included. */
 export function drawRanges(
   parameters: Record<string, RecipeParameter>,
   random: RandomStream,

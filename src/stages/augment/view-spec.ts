@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one --op asks for: NAME[:k=v,...], chained with `+` into one view.
+// Parses --op: NAME[:k=v,...], chained with `+` into one view.
 import { parameterProblem } from '../../pixels/ops.ts';
 import { UsageError } from '../../records/error.ts';
 import { ORIGINAL_VIEW } from '../../records/view.ts';
@@ -9,7 +9,7 @@ import { RECIPES } from './recipes.ts';
 /** One recipe with its parameters. */
 export interface StepSpec {
   recipe: string;
-  /** Chance that it is applied at all. */
+  /** Probability of applying it. */
   p: number;
   values: Record<string, RecipeValue>;
 }
@@ -21,7 +21,7 @@ export interface ViewSpec {
 }
 
 /**
- * Views from the values of --op, in order. A view is called after its recipes, joined by `+`, or by `name=`;
+ * Views from the values of --op, in order. A view's name is `name=`, else its recipes joined by `+`;
  * a name that is taken gets -2, -3, ... Throws UsageError.
  */
 export function parseViewSpecs(texts: readonly string[]): ViewSpec[] {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A row of doctor's table, and what makes one of a failure.
+// A row of doctor's table, and a helper that turns a failure into one.
 import { RunError } from '../../records/error.ts';
 
 export interface Check {
@@ -10,7 +10,7 @@ export interface Check {
   remedy?: string;
 }
 
-/** What `work` gives, or the row that says why it does not. */
+/** The result of `work`, or a failed row with its error. */
 export async function attempt<T extends object>(
   check: string,
   remedy: string,

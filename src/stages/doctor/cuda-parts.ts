@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What of CUDA a machine has: the driver that runs the engine, and the compiler and library that build it.
+// The CUDA parts of a machine: the driver that runs the engine, and the compiler and library that build it.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -12,7 +12,7 @@ export interface CudaParts {
   cublas?: string;
 }
 
-/** Looks where the installers put things, below `root` (the file system's own unless a test says otherwise). */
+/** Searches the installers' folders below `root` (the file system's root except in tests). */
 export function findCudaParts(env: NodeJS.ProcessEnv, root = '/'): CudaParts {
   const toolkits = [env.CUDA_HOME, env.CUDA_PATH, join(root, 'usr/local/cuda')].filter((dir) => dir !== undefined);
   const programs = [...(env.PATH ?? '').split(delimiter).filter(Boolean), ...toolkits.map((dir) => join(dir, 'bin'))];
@@ -29,7 +29,7 @@ export function findCudaParts(env: NodeJS.ProcessEnv, root = '/'): CudaParts {
   return { ...(driver && { driver }), ...(nvcc && { nvcc }), ...(cublas && { cublas }) };
 }
 
-/** What to do first so that the engine can compute on the GPU; `built`: whether the CUDA engine is there already. */
+/** The first step to compute on the GPU. `built`: whether the CUDA engine exists. */
 export function cudaRemedy({ driver, nvcc, cublas }: CudaParts, built: boolean): string {
   if (driver === undefined) return 'needs an NVIDIA GPU and its driver (nvidia-smi must list it)';
   if (built) return 'check the GPU with nvidia-smi';

@@ -15,7 +15,7 @@ export interface ImageModel {
   tokenizer: ModelTokenizer;
 }
 
-/** Sizes and limits; the tokens too where every picture takes as many. */
+/** Sizes and limits, and the tokens per image if all images have as many. */
 export function describeImages({ family, plan, policy }: ImageModel): string {
   const vision = family.vision!;
   if (!vision.hasOneSize) return vision.describe(plan);
@@ -23,7 +23,7 @@ export function describeImages({ family, plan, policy }: ImageModel): string {
   return `${vision.describe(plan)}, ${policy.layout({ ...crops[0]!, crops }).numRows} tokens each`;
 }
 
-/** A picture's place in a prompt; undefined: of any picture, where all take the same. Throws PixelError as describePicture does. */
+/** An image's size in a prompt; undefined: of any image, if all have the same. Throws PixelError as describePicture does. */
 export async function pictureOf(
   file: string | undefined,
   { family, plan, policy }: ImageModel,
@@ -36,7 +36,7 @@ export async function pictureOf(
   return { layout: policy.layout({ ...(hasOneSize ? crops[0]! : size), crops }), pixelBytes };
 }
 
-/** The tokens of one picture. Throws PixelError for what is no image or has a shape that the family does not take. */
+/** The tokens of one image. Throws PixelError for a file that is not an image, or a shape that the family refuses. */
 export async function describePicture(file: string, { family, plan, policy, tokenizer }: ImageModel): Promise<string> {
   const { cropSizes, expansion, imageToken } = family.vision!;
   const size = await imageSize(file);

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checks of the machine: run time, cores, memory, cache, and the engine on each of its devices.
+// The checks of the machine: Node version, cores, memory, cache, and the engine on each device.
+
 import { accessSync, constants, existsSync } from 'node:fs';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
-import { type Binding, loadBinding } from '../../engine/binding.ts';
+import { loadBinding } from '../../engine/binding.ts';
 import { addonRemedy } from '../../engine/build-addon.ts';
 import { addonOrigin, buildCommand, isPrebuilt } from '../../engine/find-addon.ts';
+import type { Binding } from '../../engine/native.ts';
+import { count } from '../../records/count.ts';
 import { attempt, type Check, gibibytes } from './check.ts';
 import { cudaRemedy, describeCudaParts, findCudaParts } from './cuda-parts.ts';
 
-/** The machine's checks, cheapest first. `cacheFolder`: where annotate keeps its replies. */
+/** The machine's checks, fastest first. `cacheFolder`: annotate's cache. */
 export async function* examine(cacheFolder: string): AsyncGenerator<Check> {
   yield node(process.versions.node);
-  yield { check: 'cpu', ok: true, detail: `${availableParallelism()} cores, ${cpus()[0]?.model ?? process.arch}` };
+  yield {
+    check: 'cpu',
+    ok: true,
+    detail: `${count(availableParallelism(), 'core')}, ${cpus()[0]?.model ?? process.arch}`,
+  };
   yield { check: 'memory', ok: true, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` };
   yield cache(cacheFolder);
   const addon = await attempt('addon', addonRemedy(), () => loadBinding('auto'));
@@ -79,13 +86,13 @@ function probe(device: 'cpu' | 'cuda', binding: Binding): Check {
   }
 }
 
-// Without it training has one rank.
+// Without MPI, training has one rank.
 function mpi(binding: Binding, addon: string): Check {
   try {
     return { check: 'mpi', ok: true, detail: `${binding.mpiLibrary()}: training may have several ranks` };
   } catch (cause) {
     const [detail = '', remedy = 'build again: scripts/build-native.sh'] = (cause as Error).message.split('; ');
-    // MPI's own libraries are those of the machine.
+    // The bundled engine uses the machine's MPI libraries.
     return notBuilt('mpi', detail, isPrebuilt(addon) ? `build the engine here: ${buildCommand(addon)}` : remedy);
   }
 }

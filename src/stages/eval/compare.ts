@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two runs on the same questions: who does better where, and whether that is more than chance.
+// eval compare: two runs on the same questions. Reports wins and losses, and whether the difference is significant.
 import { list } from '../../benchmarks/scoring/join.ts';
 import {
   type EvalOptions,
@@ -14,7 +14,7 @@ import { UsageError } from '../../records/error.ts';
 
 export interface CompareOptions extends Pick<EvalOptions, 'allowMissing' | 'resamples' | 'seed'> {
   benchmark: string;
-  /** exact: sign test on wins and losses. bootstrap: of the mean difference, by image. */
+  /** exact: sign test on wins and losses. bootstrap: test of the mean difference, resampled by image. */
   test: 'exact' | 'bootstrap';
 }
 
@@ -24,7 +24,7 @@ export interface ComparedRun {
   items: Item[];
 }
 
-/** The two runs of one or two evaluations: two models of one file, or one model of each of two. */
+/** The two runs of one or two evaluations: two models of one file, or one model in each of two files. */
 export function comparedRuns(
   evaluations: readonly { path: string; evaluation: Evaluation }[],
 ): [ComparedRun, ComparedRun] {
@@ -98,7 +98,7 @@ function compareRow(
     losses,
     win_rate: finite(wins / n),
     win_rate_adjusted: finite((wins + 0.5 * ties) / n),
-    // As the papers' competitions: ties dropped.
+    // As in the papers' pairwise comparisons: ties are dropped.
     win_rate_decided: finite(wins / (wins + losses)),
     mean_a: finite(meanOf(pairs.map((pair) => pair.a))),
     mean_b: finite(meanOf(pairs.map((pair) => pair.b))),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `eval gate`: score rows against requirements, for make and shell scripts that continue only while a model gets no worse.
+// `eval gate`: checks score rows against requirements, so make and shell scripts can stop if a model gets worse.
 //   BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]      pope.all.score >= 85      mmvet.score >= -0.5 from base
 import { RunError, UsageError } from '../../records/error.ts';
 
@@ -26,15 +26,15 @@ export interface Requirement {
   field: string;
   operator: Operator;
   bound: number;
-  /** The value is the difference to this baseline's. */
+  /** The value is the difference from this baseline. */
   from?: string;
 }
 
-/** One requirement and what became of it. */
+/** One requirement and its result. */
 export interface GateRow {
   require: string;
   pass: boolean;
-  /** Null where there is no such row, or its field is no number. */
+  /** Null if there is no such row, or its field is not a number. */
   value: number | null;
   baseline?: number | null;
   difference?: number | null;
@@ -43,7 +43,7 @@ export interface GateRow {
 const FORM = 'BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME], OP one of >= > <= <';
 const PATTERN = /^\s*(\S+?)\s*(>=|<=|>|<)\s*(-?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?)(?:\s+from\s+(\S+))?\s*$/i;
 
-/** Throws UsageError for what is no requirement. */
+/** Throws UsageError for an invalid requirement. */
 export function parseRequirement(text: string): Requirement {
   const [, path = '', operator, bound, from] = PATTERN.exec(text) ?? [];
   const names = path.split('.');
@@ -51,7 +51,7 @@ export function parseRequirement(text: string): Requirement {
     throw new UsageError(`--require: expected ${FORM}, got ${JSON.stringify(text)}`);
   const [benchmark, ...rest] = names;
   const field = rest.pop()!;
-  // A split may hold dots itself.
+  // A split's name may contain dots.
   const split = rest.length === 0 ? 'all' : rest.join('.');
   return {
     text: text.trim(),
@@ -64,7 +64,7 @@ export function parseRequirement(text: string): Requirement {
   };
 }
 
-/** What each requirement came to. Throws UsageError for a baseline that is not given, RunError{"gate"} where two rows answer to one name. */
+/** The result of each requirement. Throws UsageError for a missing baseline, RunError{"gate"} if two rows match one name. */
 export function gate(
   rows: readonly GateInput[],
   requirements: readonly Requirement[],
@@ -92,7 +92,7 @@ export function describeFailure({ require, value, baseline, difference }: GateRo
   return `${require}: got ${shown(difference)} (${shown(value)}; ${from} ${shown(baseline)})`;
 }
 
-// The doubles of a difference such as 85.8 - 86.3 lie beside -0.5: figures are compared to nine digits.
+// In floating point, 85.8 - 86.3 is not exactly -0.5, so figures are compared to nine digits.
 function holds(value: number | null, operator: Operator, bound: number): boolean {
   if (value === null) return false;
   return COMPARE[operator](Number(value.toPrecision(9)), bound);

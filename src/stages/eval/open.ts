@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One `eval` from paths to rows: reads the files, finds the scorer, compares where two runs are asked about.
+// Runs one `eval` from paths to rows: reads the files, finds the scorer, or compares two runs.
 
 import { benchmarks } from '../../benchmarks/by-name.ts';
 import { isRecord } from '../../benchmarks/scoring/answers.ts';
@@ -20,7 +20,7 @@ export interface EvalSettings extends EvalOptions {
   labels: string[];
   questions: string[];
   tables: string[];
-  /** compare: the benchmark that scores both runs; else it is taken from the records' source. */
+  /** compare: the benchmark that scores both runs; default: the records' source. */
   on?: string | undefined;
   test?: 'exact' | 'bootstrap' | undefined;
   read(path: string): Promise<Buffer>;
@@ -32,12 +32,12 @@ export const benchmarkNames = [...benchmarks.keys(), 'compare', 'gate', 'publish
 export interface GateSettings extends Pick<EvalSettings, 'read'> {
   /** Paths of score rows. */
   answers: string[];
-  /** NAME=ROWS; the files of one name are read as one. */
+  /** NAME=ROWS; files with the same name are concatenated. */
   baselines: readonly string[];
   requirements: readonly string[];
 }
 
-/** The paths of NAME=ROWS by name. Throws UsageError for what is not of that form. */
+/** The paths of NAME=ROWS by name. Throws UsageError for another form. */
 export function baselinePaths(baselines: readonly string[]): Map<string, string[]> {
   const paths = new Map<string, string[]>();
   for (const baseline of baselines) {
@@ -48,7 +48,7 @@ export function baselinePaths(baselines: readonly string[]): Map<string, string[
   return paths;
 }
 
-/** What became of each requirement, over the score rows of these files. */
+/** The result of each requirement, over the score rows of these files. */
 export async function gateFiles({ answers, baselines, requirements, read }: GateSettings): Promise<GateRow[]> {
   if (requirements.length === 0)
     throw new UsageError("gate: expected --require 'BENCHMARK[.SPLIT].FIELD OP NUMBER [from NAME]', got none");
@@ -58,7 +58,7 @@ export async function gateFiles({ answers, baselines, requirements, read }: Gate
   return gate(await load(answers), parsed, new Map(await Promise.all(named)));
 }
 
-/** Score rows of these files, with what the papers print beside. */
+/** Score rows of these files, with the papers' figures. */
 export async function publishedFiles({
   answers,
   read,
@@ -91,14 +91,14 @@ export async function evaluateFiles(settings: EvalSettings): Promise<Evaluation>
   ]);
   for (const file of [...answers, ...labels])
     if (file.rows.length === 0) throw new UsageError(emptyFile(file.path, settings.labels.length > 0));
-  // Rows of the benchmarks' own files are checked by their scorers, field by field.
+  // Rows of benchmark files are checked by their scorers, field by field.
   for (const { value, at } of answers.flatMap((file) => file.rows)) if (isRecord(value)) parseRecord(value, at);
   const input = { answers, labels, questions, tables, options: settings };
   if (settings.benchmark === 'compare') return compareFiles(input, settings);
   return benchmarks.get(settings.benchmark)!.score(input);
 }
 
-// `--labels FILE... ANSWERS` reads ANSWERS as one more label file, and then waits for stdin.
+// `--labels FILE... ANSWERS` takes ANSWERS as another label file, then waits for stdin.
 function emptyFile(path: string, hasLabels: boolean): string {
   const hint =
     path === 'stdin' && hasLabels ? ' (ANSWERS stand before --labels, which takes every file that follows)' : '';
@@ -123,7 +123,7 @@ function compareFiles(input: EvalInput, settings: EvalSettings): Evaluation {
   }));
   const notes = evaluations.flatMap(({ evaluation }) => evaluation.notes);
   const runs = comparedRuns(evaluations);
-  // Questions that share an image are no independent coins: then only the bootstrap by image is honest.
+  // Questions that share an image are not independent, so only the bootstrap by image is valid.
   const clusters = new Set(runs[0].items.map((item) => item.cluster)).size;
   const test = settings.test ?? (clusters < runs[0].items.length ? 'bootstrap' : 'exact');
   const rows = compareRuns(runs, { ...settings, benchmark, test }, notes);
@@ -138,7 +138,7 @@ function benchmarkOf(files: readonly EvalFile[]): string | undefined {
   return benchmarks.has(name) ? name : undefined;
 }
 
-/** Share of failed answers and judge calls among all, over the rows that stand for everything. */
+/** Share of failed answers and judge calls, over the rows of all splits. */
 export function failedShare({ rows, failed }: Evaluation): number {
   const scored = rows.filter((row: ScoreRow) => row.split === 'all').reduce((sum, row) => sum + row.n, 0);
   return failed === 0 ? 0 : failed / (failed + scored);

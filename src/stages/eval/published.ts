@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `eval published`: rows of a matrix (score rows with `params`), with what the papers print for the same parameters beside them.
+// `eval published`: rows of a matrix (score rows with `params`) beside the papers' figures for the same parameters.
+
 import { benchmarks } from '../../benchmarks/by-name.ts';
 import {
   type DrawnFigure,
@@ -8,12 +9,13 @@ import {
   type PublishedRow,
   type Settings,
 } from '../../benchmarks/published.ts';
+import { count } from '../../records/count.ts';
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, type Place } from '../../records/field.ts';
 import type { GateInput } from './gate.ts';
 import { alignColumns, difference, intervalText, shortNumber } from './table.ts';
 
-/** What a paper prints for the parameters of a row. */
+/** A paper's figure for the parameters of a row. */
 export interface Printed {
   method: string;
   source: string;
@@ -24,14 +26,14 @@ export interface Printed {
 }
 
 export interface PublishedResult {
-  /** The rows as they came, with `published` where a paper has the same parameters. */
+  /** The rows, with `published` added if a paper has the same parameters. */
   rows: (GateInput & { published?: Printed[] })[];
   notes: string[];
 }
 
 type Params = Readonly<Record<string, unknown>>;
 
-/** Throws RecordError for `params` that are no flat object, UsageError where no row has any. */
+/** Throws RecordError if `params` is not a flat object, UsageError if no row has it. */
 export function besidePublished(rows: readonly { value: GateInput; at: Place }[]): PublishedResult {
   const splits = splitsByRun(rows.map(({ value }) => value));
   const partial = new Set<string>();
@@ -83,7 +85,7 @@ function printedFor(row: GateInput, params: Params): Printed[] {
     });
 }
 
-/** The same parameters, the seed aside; a text that reads as a number is one. */
+/** Equal parameters, except the seed; a numeric string equals its number. */
 function agrees(params: Params, setting: Settings): boolean {
   const { seed: _repeat, ...own } = params;
   const names = Object.keys(own);
@@ -97,7 +99,7 @@ function isEqual(value: unknown, known: string | number): boolean {
   return typeof known === 'number' ? String(value).trim() !== '' && Number(value) === known : value === known;
 }
 
-/** Figures over a parameter of the rows that no numbers are printed of. */
+/** Notes for figures over a parameter that papers only plot. */
 function drawnFor(rows: readonly GateInput[]): [benchmark: string, figure: DrawnFigure][] {
   return [...new Set(rows.map(({ benchmark }) => benchmark))].flatMap((name) => {
     const params = new Set(
@@ -112,7 +114,7 @@ function drawnText([benchmark, { source, shows }]: [benchmark: string, figure: D
   return `${benchmark}: ${source} (${shows}) has no printed numbers`;
 }
 
-/** A table a benchmark: its rows of split `all` and those that a paper has, in their order. */
+/** One table per benchmark: its rows of split `all` and those that a paper has, in input order. */
 export function formatPublishedTable({ rows, notes }: PublishedResult): string[] {
   const shown = rows.filter(({ split, published }) => split === 'all' || published !== undefined);
   const names = [...new Set(shown.map(({ benchmark }) => benchmark))];
@@ -122,10 +124,14 @@ export function formatPublishedTable({ rows, notes }: PublishedResult): string[]
     '',
   ]);
   const left = rows.length - shown.length;
-  return [...tables, ...notes, ...(left > 0 ? [`${left} rows of other splits are not shown`] : [])];
+  return [
+    ...tables,
+    ...notes,
+    ...(left > 0 ? [`${count(left, 'row of other splits is', 'rows of other splits are')} not shown`] : []),
+  ];
 }
 
-/** A column: its head, a row's cell, and whether it is aligned to the left. */
+/** A column: its heading, a row's cell, and whether it is left-aligned. */
 type Column<Row> = [head: string, cell: (row: Row) => string, isLeft?: boolean];
 
 function benchmarkTable(rows: PublishedResult['rows']): string[] {

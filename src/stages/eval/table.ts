@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Score rows as a table for people, with the papers' rows below.
+// Score rows as a text table, with the papers' rows below.
 
 import { benchmarks } from '../../benchmarks/by-name.ts';
 import { isOverall, missingSplits } from '../../benchmarks/published.ts';
@@ -21,7 +21,7 @@ const OWN_COLUMNS = new Set([
   'printed',
 ]);
 
-/** Lines of the table. Figures that do not fit into `width` follow in further blocks under the same splits. */
+/** Lines of the table. Figures beyond `width` follow in further blocks with the same splits. */
 export function formatScoreTable(
   benchmark: string,
   rows: readonly ScoreRow[],
@@ -50,7 +50,7 @@ export function formatScoreTable(
   ];
 }
 
-/** The papers' rows of the splits that are shown, with ours minus theirs: a column for each model. */
+/** The papers' rows of the shown splits, with ours minus theirs: a column per model. */
 function publishedLines(benchmark: string, rows: readonly ScoreRow[]): string[] {
   const models = [...new Set(rows.map((row) => row.model ?? ''))];
   const ours = new Map(rows.map((row) => [`${row.model ?? ''}\n${row.split}`, row.printed ?? row.score]));
@@ -109,7 +109,7 @@ export function shortNumber(value: unknown): string {
   return Math.abs(value) < 10 ? value.toFixed(3) : value.toFixed(2);
 }
 
-/** A table in blocks of at most `width` characters; each repeats the first columns, and leaves out rows that are empty in it. */
+/** A table in blocks of at most `width` characters. Each block repeats the first columns and omits its empty rows. */
 function columnBlocks(rows: readonly string[][], { numFixed, width }: { numFixed: number; width: number }): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const fixed = Array.from({ length: numFixed }, (_, column) => column);
@@ -129,7 +129,7 @@ function columnBlocks(rows: readonly string[][], { numFixed, width }: { numFixed
 
 const GAP = 2;
 
-/** Columns padded to their widest cell; those in `left` to the left. */
+/** Columns padded to their widest cell; those in `left` are left-aligned. */
 export function alignColumns(rows: readonly string[][], left: ReadonlySet<number>): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>

@@ -6,7 +6,7 @@ import { UsageError } from '../../records/error.ts';
 import { isObject } from '../../records/field.ts';
 import { datasetEntry } from './llama-factory.ts';
 
-/** What adds the entry of the written file to dataset_info.json. Throws UsageError before anything is written. */
+/** Returns a function that adds the written file's entry to dataset_info.json. Throws UsageError before anything is written. */
 export function datasetInfo(
   format: string,
   flags: { output?: string | undefined; 'dataset-info'?: string | undefined; 'dataset-name'?: string | undefined },

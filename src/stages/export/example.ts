@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every export format writes, taken out of a record: a conversation with image slots, and what to learn from it.
+// The content of a record that every export format writes: a conversation with image slots, and its training target.
 
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
@@ -9,33 +9,33 @@ import type { ContentPart, VprefRecord } from '../../records/record.ts';
 export interface ExportTurn {
   role: 'system' | 'user' | 'assistant';
   content: ContentPart[];
-  /** The record has it as a text with marks: line breaks around them belong to the marks. */
+  /** The record's prompt is text with marks; line breaks around a mark belong to it. */
   isText: boolean;
 }
 
 export interface Preference {
   chosen: string;
   rejected: string;
-  /** Summed log-probabilities under the reference, where precompute-ref has run. */
+  /** Summed log-probabilities under the reference, from precompute-ref. */
   refLogps?: { chosen: number; rejected: number };
   /** Damaged images for image-side preference. */
   rejectedImages?: string[];
 }
 
-/** One row of a trainer's file before it has that trainer's form. */
+/** One training example, before it takes a trainer's form. */
 export interface Example {
   id: string;
   images: string[];
   turns: ExportTurn[];
-  /** The prompt says itself where images go; else they lead its first user turn. */
+  /** The prompt marks its image positions; else images precede its first user turn. */
   hasWrittenSlots: boolean;
-  /** A pair of answers, or one answer (marked good or bad under KTO). */
+  /** A pair of responses, or one response (labelled under KTO). */
   preference?: Preference;
   response?: string;
   label?: boolean;
 }
 
-/** The examples of a record: one, or one per rejected answer. Throws RecordError. */
+/** The examples of a record: one, or one per rejected response. Throws RecordError. */
 export function recordExamples(row: Row, imagePath: (path: string, field: string) => string): Example[] {
   const { record } = row;
   const images = (record.images ?? []).map((image, index) => imagePath(image, `images[${index}]`));
@@ -79,7 +79,7 @@ function preference(
   };
 }
 
-/** Turns with one image part per image. Throws RecordError for turns yet to be generated. */
+/** Turns with one image part per image. Throws RecordError for open turns. */
 function promptTurns(row: Row, numImages: number): ExportTurn[] {
   const written = promptMessages(row.record.prompt);
   const turns = placeImages(row.record.prompt, numImages).map(({ role, content }, index): ExportTurn => {
@@ -94,12 +94,12 @@ function promptTurns(row: Row, numImages: number): ExportTurn[] {
   return turns;
 }
 
-/** The turn's parts, without the line breaks that only part a mark from its text. */
+/** The turn's parts, without the line breaks that separate a mark from text. */
 export function turnParts({ content, isText }: ExportTurn): ContentPart[] {
   return isText ? trimAroundImages(content) : content;
 }
 
-/** Throws RecordError unless user and assistant take turns after a system turn, user first and last. */
+/** Throws RecordError unless user and assistant alternate after an optional system turn, user first and last. */
 export function checkAlternation(row: Row, turns: readonly ExportTurn[]): void {
   const first = turns[0]?.role === 'system' ? 1 : 0;
   for (const [index, { role }] of turns.slice(first).entries()) {
@@ -112,8 +112,8 @@ export function checkAlternation(row: Row, turns: readonly ExportTurn[]): void {
 }
 
 /**
- * The turn as text with `<image>` for each slot; images that lead stand on lines of their own, as LLaVA was trained.
- * Throws RecordError if a text has one of the format's marks.
+ * The turn as text with `<image>` per slot. Leading images have separate lines, as in LLaVA's training data.
+ * Throws RecordError if a text contains one of the format's marks.
  */
 export function turnText(row: Row, { turns, hasWrittenSlots }: Example, index: number, marks = IMAGE_MARKS): string {
   const mark = hasWrittenSlots ? IMAGE_MARK : `${IMAGE_MARK}\n`;
@@ -124,18 +124,18 @@ export function turnText(row: Row, { turns, hasWrittenSlots }: Example, index: n
     .join('');
 }
 
-/** What a format takes for a slot of this kind when it stands in a text. */
+/** Marks that a format reads as a slot of this kind. */
 export type Marks = readonly (readonly [pattern: RegExp, kind: string])[];
 
-/** `<image>`, and Qwen's tag around a path, which import reads in every format. */
+/** `<image>`, and Qwen's tag around a path: import reads both in every format. */
 export const IMAGE_MARKS: Marks = [
   [/<image>/, 'an image slot'],
   [/<img>[^<>\n]+<\/img>/, 'an image'],
 ];
-/** Those of LLaMA-Factory and ms-swift, which read videos and audio too. */
+/** Marks of LLaMA-Factory and ms-swift, which also read video and audio. */
 export const MEDIA_MARKS: Marks = [...IMAGE_MARKS, [/<video>/, 'a video slot'], [/<audio>/, 'an audio slot']];
 
-/** The text, which a format with marks can hold. Throws RecordError for a text with one. */
+/** The text, for a format with marks. Throws RecordError if the text contains one. */
 export function plainText(row: Row, text: string, field: string, marks = IMAGE_MARKS): string {
   for (const [pattern, kind] of marks) {
     const mark = pattern.exec(text)?.[0];

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an export format is. To add one: a file with an ExportFormat, and a line in index.ts.
+// The interface of an export format. To add one: a file with an ExportFormat, and a line in index.ts.
 import type { Row } from '../../flow/stage.ts';
 import type { Example } from './example.ts';
 
 export interface ExportFormat {
-  /** What the file is for, as a fragment for --help. */
+  /** Description of the file, as a fragment for --help. */
   summary: string;
   /** One row per line, or one JSON array. */
   layout: 'lines' | 'array';
-  /** The format has no place for rejected answers: one row per record. */
+  /** The format has no rejected responses: one row per record. */
   chosenOnly?: boolean;
-  /** Fields of a record that a row may hold; others are counted. */
+  /** Fields of a record that a row may hold. Other fields are counted. */
   holds: readonly string[];
-  /** Images are named without their folders. */
+  /** Images are written without their folders. */
   hasFileNamesOnly?: boolean;
-  /** Columns that some rows may lack; all others must be the first row's. */
+  /** Columns that some rows may lack; all others must be as in the first row. */
   optional?: readonly string[];
-  /** The example in the format's form; the same example gives the same row. Throws RecordError. */
+  /** Converts an example to a row, deterministically. Throws RecordError. */
   row(example: Example, row: Row, isText: boolean): Record<string, unknown>;
 }
 
-/** A number that is written with a decimal point, so that readers that guess types from the first rows see a float. */
+/** A number written with a decimal point, because some readers infer column types from the first rows. */
 export class Float {
   readonly value: number;
   constructor(value: number) {
@@ -28,7 +28,7 @@ export class Float {
   }
 }
 
-/** A row as JSON, with a decimal point in the Floats that are its own members. */
+/** A row as JSON, with a decimal point in its top-level Floats. */
 export function formatRow(row: Record<string, unknown>): string {
   const floats: [string, Float][] = [];
   for (const key in row) if (row[key] instanceof Float) floats.push([key, row[key]]);

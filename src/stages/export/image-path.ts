@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Image paths as another trainer's files have them: under its folder, and files where records have data: URIs.
+// Image paths for another trainer's files: relative to its folder, with files instead of data: URIs.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
@@ -20,9 +20,9 @@ import {
 export type ImagePath = (path: string, row: Row, field: string) => string;
 
 export interface ImagePathOptions {
-  /** Folder that paths are written relative to; as they are when absent. */
+  /** Folder that paths are relative to; if absent, paths stay unchanged. */
   root?: string;
-  /** Folder for images that records carry as data: URIs. */
+  /** Folder for images that records hold as data: URIs. */
   directory?: string;
 }
 
@@ -39,7 +39,7 @@ export function imagePaths({ root, directory }: ImagePathOptions): ImagePath {
   };
 }
 
-/** Writes the image under a name that its content gives, once, and returns its path. The bytes decide its kind, not the URI's type. */
+/** Writes the image once under a name derived from its content, and returns its path. The bytes decide the format, not the URI's type. */
 function writeDataImage(uri: string, directory: string | undefined, row: Row, field: string): string {
   if (directory === undefined)
     throw new RecordError(row, field, 'a file path (--image-dir writes data: URIs as files)', 'a data: URI');

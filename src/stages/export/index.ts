@@ -24,22 +24,22 @@ export const exportFormats: Readonly<Record<string, ExportFormat>> = {
 export interface ExportOptions {
   /** Name in exportFormats. */
   format: string;
-  /** Rows without an image column (trl): as the first row is, unless given. */
+  /** Rows without an image column (trl); default: as the first row. */
   isText?: boolean;
   imagePath: ImagePath;
 }
 
 export interface ExportCounts {
   rows: number;
-  /** What the format had no place for, and in how many records. */
+  /** Fields that the format cannot hold, with the number of records. */
   leftOut: Map<string, number>;
   /** The first row written, for a description of the file. */
   first?: Record<string, unknown>;
 }
 
 /**
- * The lines of the file. A record that cannot be written goes to `failed`, which throws or counts it; rows that were
- * begun are never half written.
+ * The lines of the file. A record that cannot be written goes to `failed`, which throws or counts it. Rows are never
+ * partly written.
  */
 export async function* exportLines(
   rows: AsyncIterable<Row>,
@@ -50,7 +50,7 @@ export async function* exportLines(
   const format = exportFormats[options.format]!;
   const isArray = format.layout === 'array';
   const writer = new RowWriter(format, options, counts);
-  // Of an array the last line has no comma, so each waits for the next.
+  // The last line of an array has no comma, so each line waits for the next.
   let waiting = isArray ? '[' : undefined;
   let comma = '';
   for await (const row of rows) {
@@ -88,7 +88,7 @@ class RowWriter {
   readonly #counts: ExportCounts;
   #isText: boolean | undefined;
   #columns: readonly string[] | undefined;
-  /** The file that has a name, for formats that keep names without folders. */
+  /** The file of each name, for formats that drop folders. */
   readonly #fileOfName = new Map<string, string>();
 
   constructor(format: ExportFormat, options: ExportOptions, counts: ExportCounts) {
@@ -110,7 +110,7 @@ class RowWriter {
     return lines;
   }
 
-  /** Two files of one name would become one. */
+  /** Two files with one name would be mixed up. */
   #checkFileNames({ images }: Example, row: Row): void {
     for (const [index, path] of images.entries()) {
       const name = basename(path);
@@ -136,7 +136,7 @@ class RowWriter {
     return formatRow(made);
   }
 
-  /** Readers make a table of the rows: pairs among single answers, or reference log-probs here and there, break it. */
+  /** Readers build a table from the rows, so all rows need the same columns. */
   #checkColumns(made: Record<string, unknown>, row: Row): void {
     const { optional = [] } = this.#format;
     const columns = Object.keys(made).filter((column) => !optional.includes(column));
@@ -148,7 +148,7 @@ class RowWriter {
   }
 }
 
-/** The record's fields that its rows do not have. */
+/** The record's fields that its rows lack. */
 function notHeld(record: VprefRecord, { preference }: Example, { holds, hasFileNamesOnly }: ExportFormat): string[] {
   const isHeld = (key: string) => {
     if (!holds.includes(key)) return false;

@@ -29,7 +29,7 @@ export const llamaFactory: ExportFormat = {
   },
 };
 
-/** Turns from human and gpt in turn, human first and last: the reader leaves out whatever is not so. */
+/** Alternating human and gpt turns, human first and last: the reader drops other conversations. */
 function conversation(example: Example, row: Row) {
   const { turns } = example;
   const text = (index: number) => turnText(row, example, index, MEDIA_MARKS);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaVA's instruction data, which holds one answer: the response, or a pair's chosen one.
+// LLaVA's instruction data, with one answer: the response, or a pair's chosen response.
 //   Source: haotian-liu/LLaVA docs/Finetune_Custom_Data.md.
 import { RecordError } from '../../records/error.ts';
 import { checkAlternation, type Marks, plainText, turnText } from './example.ts';
 import type { ExportFormat } from './format.ts';
 
-// A mark of its own line, as LLaVA's video models have it; import refuses it.
+// LLaVA's video models use this mark; import refuses it.
 const VIDEO_LINES: Marks = [[/^<(?:video|audio)>\s*\n|\n<(?:video|audio)>\s*$/, 'a video']];
 
 export const llava: ExportFormat = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ms-swift: messages that end in the chosen answer, rejected_response, images and rejected_images.
+// ms-swift: messages that end with the chosen response, rejected_response, images and rejected_images.
 //   Source: modelscope/ms-swift docs/source_en/Customization/Custom-dataset.md.
 import { checkAlternation, MEDIA_MARKS, plainText, turnText } from './example.ts';
 import type { ExportFormat } from './format.ts';

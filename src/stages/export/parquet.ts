@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our own rows as a Parquet file with the images' bytes in it, which `import records` reads back. Columns are the record's
-// fields: texts, numbers and booleans as such, images as the datasets library keeps them, all else as JSON.
+// Records as a Parquet file with the images' bytes, which `import records` reads back. Columns are the record's
+// fields: texts, numbers and booleans as such, images as in the datasets library, all else as JSON.
 import type { SchemaElement } from 'hyparquet';
 import type { Row } from '../../flow/stage.ts';
 import { RecordError, type RunError } from '../../records/error.ts';
@@ -16,7 +16,7 @@ import {
 } from '../../records/image-source.ts';
 import { optionalFields, requiredFields } from '../../records/record-shape.ts';
 
-/** Column of the fields that records have beyond those of man 5 vpref-records, as a JSON object. */
+/** Column for fields that are not in man 5 vpref-records, as a JSON object. */
 export const OTHER_FIELDS = 'vpref.other_fields';
 
 type ColumnKind = 'string' | 'number' | 'boolean' | 'images' | 'json';
@@ -30,12 +30,12 @@ const columns: ReadonlyMap<string, ColumnKind> = new Map([
   [OTHER_FIELDS, 'json'],
 ]);
 
-// Rows wait in memory for their group: this many, or this many bytes of images.
+// Limits of a row group, which is held in memory: rows, and bytes of images.
 const GROUP_ROWS = 1000;
 const GROUP_BYTES = 64 * 2 ** 20;
 
 /**
- * Writes the rows to the file and returns their number. A row that cannot be written goes to `failed`, which throws or
+ * Writes the rows and returns their number. A row that cannot be written goes to `failed`, which throws or
  * counts it.
  */
 export async function writeParquet(
@@ -43,7 +43,7 @@ export async function writeParquet(
   path: string,
   failed: (error: RecordError, row: Row) => void,
 ): Promise<number> {
-  // Loaded on first use: no other command writes columns.
+  // Loaded on first use, because only this format needs it.
   const { fileWriter, ParquetWriter } = await import('hyparquet-writer');
   const writer = new ParquetWriter({
     writer: fileWriter(path),
@@ -57,7 +57,7 @@ export async function writeParquet(
     const columnData = [...columns].map(([name, kind]) => ({
       name,
       data: group.map((cells) => cells.get(name) ?? null),
-      // Images are compressed already, and a minimum of them says nothing.
+      // Images are already compressed, and column statistics of them are useless.
       ...(kind === 'images' && { codec: 'UNCOMPRESSED' as const, statistics: false }),
     }));
     if (group.length > 0) await writer.write({ columnData, rowGroupSize: group.length });
@@ -83,12 +83,12 @@ export async function writeParquet(
 
 const TEXT = { type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' } as const;
 
-/** A column's part of the schema, by its kind. */
+/** The schema of a column, by its kind. */
 const elementsOf: Readonly<Record<ColumnKind, (name: string) => SchemaElement[]>> = {
   string: (name) => [{ name, ...TEXT }],
   number: (name) => [{ name, type: 'DOUBLE', repetition_type: 'OPTIONAL' }],
   boolean: (name) => [{ name, type: 'BOOLEAN', repetition_type: 'OPTIONAL' }],
-  // Only the logical type: with the older mark the writer would print the values itself, and lose digits.
+  // Set only the logical type: with the converted type the writer would format values and lose digits.
   json: (name) => [{ name, type: 'BYTE_ARRAY', logical_type: { type: 'JSON' }, repetition_type: 'OPTIONAL' }],
   images: (name) => [
     { name, converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
@@ -118,7 +118,7 @@ function huggingFaceFeatures(): { key: string; value: string } {
 
 /** The row's cells by column. Throws RecordError. */
 async function cellsOf(row: Row): Promise<{ cells: Map<string, unknown>; numBytes: number }> {
-  // Read again from its text: the record's own numbers have lost digits that the file can keep.
+  // Parsed again from the text, because the record's numbers have lost digits that the file can store.
   const record = (row.input === undefined ? row.record : parseRow(row, row.input.text)) as unknown as Record<
     string,
     unknown
@@ -176,7 +176,7 @@ async function bytesOf(image: string, row: Row, field: string): Promise<Buffer> 
   throw new RecordError(row, field, IMAGE_EXPECTED, `${sourceName(image)}: ${describeBytes(bytes)}`);
 }
 
-/** The field with its image files as data: URIs: those of views and of image-side negatives. */
+/** The field with image files as data: URIs, for views and image-side negatives. */
 async function embedded(name: string, value: unknown, row: Row): Promise<unknown> {
   if (name === 'rejected_images') return embeddedImages(value, row, name);
   if (name !== 'views') return value;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// SeVa's preference file: one question about one image, its folder left out (the trainer has a folder per source).
+// SeVa's preference file: one question about one image, without its folder (the trainer has a folder per source).
 //   Source: Kevinz-code/SeVa data/step3, seva/train_dpo_ours.py.
+
 import { basename } from 'node:path';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { plainText, turnParts } from './example.ts';
 import type { ExportFormat } from './format.ts';
@@ -20,7 +22,7 @@ export const seva: ExportFormat = {
         row,
         'prompt',
         'one user turn',
-        `${turns.length} turns, first of ${turn?.role ?? 'nobody'}`,
+        `${count(turns.length, 'turn')}, first of ${turn?.role ?? 'nobody'}`,
       );
     const parts = turnParts(turn!);
     // Its trainer puts the image before the question.

@@ -47,7 +47,7 @@ export const trl: ExportFormat = {
   },
 };
 
-/** As one text; import takes a mark in it for an image, which parts hold as text. */
+/** As one text. Import reads a mark in it as an image; content parts hold marks as text. */
 function partsText(parts: ContentPart[], row: Row, field: string): string {
   return parts.map((part) => (part.type === 'text' ? plainText(row, part.text, field) : '')).join('');
 }

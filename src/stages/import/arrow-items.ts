@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of Arrow IPC data, stream or file form, a record batch at a time, as the JSON that the same rows would be.
-// A file is a stream with a mark before it and an index after it; it is read as the stream that it holds.
+// Rows of Arrow IPC data, stream or file form, one record batch at a time, as the JSON values of these rows.
+// The file form is a stream between a mark and an index; it is read as that stream.
 import type { Batch, DataType, Table } from '@uwdata/flechette';
 import { RecordError, RunError } from '../../records/error.ts';
 import { joinPath } from '../../records/field.ts';
@@ -21,20 +21,20 @@ import type { JsonItem } from './json-items.ts';
 
 type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** The rows, each on the "line" of its number. Throws RunError for data that is not Arrow or of a kind that is not read. */
+/** The rows, with the row number as "line". Throws RunError for data that is not Arrow or uses an unsupported type. */
 export async function* readArrowItems(chunks: Chunks, source: string): AsyncGenerator<JsonItem> {
   // Loaded on first use: most imports are JSON.
   const [arrow, { decompressZstd }] = await Promise.all([import('@uwdata/flechette'), import('hyparquet-compressors')]);
   arrow.setCompressionCodec(arrow.CompressionType.ZSTD, {
     encode: (bytes) => bytes,
-    // A copy: its values begin at a multiple of 8 bytes.
+    // A copy, so values are aligned to 8 bytes.
     decode: (bytes) => new Uint8Array(decompressZstd(bytes)),
   });
   readTextStrictly(arrow);
   const bad = (message: string, cause?: unknown) =>
     new RunError('bad-arrow', `${source}: cannot be read as Arrow: ${message}`, { cause });
   const convert = new Converter(arrow.Type, source);
-  // What every batch needs before it: the schema, and the dictionaries so far.
+  // Messages that every batch needs before it: the schema, and the dictionaries so far.
   const before: Uint8Array[] = [];
   let line = 0;
   for await (const { kind, bytes } of messages(chunks, bad)) {
@@ -70,7 +70,7 @@ function read(arrow: Arrow, parts: Uint8Array[], bad: Bad): Table {
   }
 }
 
-/** The package puts replacement characters where bytes are not UTF-8, and takes a byte order mark away. */
+/** The package replaces invalid UTF-8 and drops byte order marks, so texts are decoded here. */
 function readTextStrictly({ batchType, utf8, largeUtf8, binary, largeBinary }: Arrow): void {
   for (const [text, bytes] of [
     [utf8(), binary()],
@@ -106,7 +106,7 @@ function toItem(columns: Columns, row: number, convert: Converter, at: { source:
 
 const UNITS: readonly TimeUnit[] = ['seconds', 'milliseconds', 'microseconds', 'nanoseconds'];
 
-/** What the parts of types are called in flechette's own. */
+/** Names of the parts of flechette's types. */
 interface AnyType {
   typeId: number;
   unit?: number;
@@ -125,7 +125,7 @@ class Converter {
     this.#source = source;
   }
 
-  /** The cell as setCell takes it. Throws CellError, and RunError for a type that is not read. */
+  /** Converts a cell for setCell. Throws CellError, and RunError for an unsupported type. */
   cell(value: unknown, dataType: DataType, path: string): unknown {
     if (value === null || value === undefined) return null;
     const Type = this.#type;
@@ -215,14 +215,14 @@ interface Message {
   bytes: Uint8Array;
 }
 
-/** The messages of a stream, each with its body, up to its end mark. Throws what `bad` makes of bytes that are none. */
+/** The messages of a stream with their bodies, up to its end mark. Throws `bad(...)` for invalid bytes. */
 async function* messages(chunks: Chunks, bad: Bad): AsyncGenerator<Message> {
   const reader = new ByteReader(chunks);
   const isFile = (await reader.peek(8))?.toString('latin1', 0, 6) === FILE_MARK;
   if (isFile) await reader.take(8);
   for (;;) {
     const head = await reader.take(8);
-    // A stream may end without its mark; a file has its index after it.
+    // A stream may lack its end mark; a file has its index after it.
     if (head === undefined && !isFile && reader.isAtEnd) return;
     if (head === undefined) throw bad('it is cut short');
     if (head.readUInt32LE(0) !== CONTINUATION)
@@ -235,7 +235,7 @@ async function* messages(chunks: Chunks, bad: Bad): AsyncGenerator<Message> {
     if (bodyLength >= MAX_MESSAGE_BYTES) throw bad(`a batch of ${bodyLength} bytes, more than 2 GiB`);
     const body = await reader.take(bodyLength);
     if (body === undefined) throw bad('it is cut short');
-    // One buffer of its own: values are views of it, at multiples of 8 bytes.
+    // One buffer per body, because values are views of it, aligned to 8 bytes.
     const bytes = new Uint8Array(8 + size + bodyLength);
     bytes.set(head);
     bytes.set(metadata, 8);
@@ -258,7 +258,7 @@ function messageHead(metadata: Buffer): { kind: number; bodyLength: number } {
   };
 }
 
-/** Bytes of chunks in pieces of a wanted size. */
+/** Reads chunks of bytes in pieces of requested sizes. */
 class ByteReader {
   readonly #chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   #held: Buffer[] = [];
@@ -268,12 +268,12 @@ class ByteReader {
     this.#chunks = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
   }
 
-  /** Nothing is left, not even less than was asked for. */
+  /** Whether no byte is left. */
   get isAtEnd(): boolean {
     return this.#numBytes === 0;
   }
 
-  /** The next bytes, which stay; undefined when there are fewer. */
+  /** The next bytes, not consumed; undefined if there are fewer. */
   async peek(count: number): Promise<Buffer | undefined> {
     while (this.#numBytes < count) {
       const next = await this.#chunks.next();

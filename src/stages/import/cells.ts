@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Parquet and Arrow cells are as JSON: the one place where bytes, images, whole numbers, decimals and times are turned.
+// Converts Parquet and Arrow cells to JSON: bytes, images, integers, decimals and times.
 import { noteNumber } from '../../records/exact.ts';
 import { joinPath } from '../../records/field.ts';
 import { imageKind, imageUri } from '../../records/image-source.ts';
 
-/** Bytes that are no image; written as base64 where they are kept. */
+/** Bytes that are not an image; base64 in JSON. */
 export class Binary extends Uint8Array {
   toJSON(): string {
     return Buffer.from(this.buffer, this.byteOffset, this.byteLength).toString('base64');
   }
 }
 
-/** A cell that JSON has no value for; readers make it its row's error. */
+/** A cell without a JSON value; readers turn it into its row's error. */
 export class CellError extends Error {
   readonly path: string;
   readonly expected: string;
@@ -25,10 +25,10 @@ export class CellError extends Error {
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-/** In place of a text whose bytes are not UTF-8: half a surrogate pair, to which no UTF-8 decodes. */
+/** Stands for a text with invalid UTF-8: half a surrogate pair, which no UTF-8 decodes to. */
 const NOT_UTF8 = '\ud800';
 
-/** The text of the bytes, which textCell checks where row and column are known. */
+/** Decodes the bytes; textCell reports invalid ones, because it knows row and column. */
 export function readText(bytes: Uint8Array): string {
   try {
     return UTF8.decode(bytes);
@@ -37,13 +37,13 @@ export function readText(bytes: Uint8Array): string {
   }
 }
 
-/** The text as it is. Throws CellError where its bytes were not UTF-8. */
+/** The text unchanged. Throws CellError if its bytes were not UTF-8. */
 export function textCell(text: string): string {
   if (text === NOT_UTF8) throw new CellError('', 'UTF-8', 'bytes that are not');
   return text;
 }
 
-/** A value whose digits a JavaScript number would not keep: a decimal or a large integer. */
+/** A decimal or large integer whose digits a JavaScript number would lose. */
 export class Digits {
   readonly text: string;
   constructor(text: string) {
@@ -68,14 +68,14 @@ function placeOf(holder: object, key: string | number): string {
   return Array.isArray(holder) ? joinPath('', `[${key}]`) : String(key);
 }
 
-/** Bytes as they are, or as the data: URI of the image that they are by their first bytes. */
+/** The bytes, or a data: URI if their first bytes are those of an image. */
 export function bytesCell(bytes: Uint8Array): string | Binary {
   return imageKind(bytes) === undefined ? new Binary(bytes) : imageUri(bytes);
 }
 
 /**
- * A struct {bytes, path}, which is how the datasets library stores images: a data: URI of the bytes, else the path. Any
- * other struct is itself.
+ * A struct {bytes, path}, the datasets library's form of an image, becomes a data: URI of the bytes, else the path. Any
+ * other struct is unchanged.
  */
 export function structCell(struct: Record<string, unknown>): unknown {
   const keys = Object.keys(struct);
@@ -94,7 +94,7 @@ export function decimalCell(unscaled: bigint, scale: number): Digits {
   return new Digits(`${sign}${digits.slice(0, -scale)}.${digits.slice(-scale)}`);
 }
 
-/** Big-endian two's complement, as Parquet keeps decimals. */
+/** Big-endian two's complement, Parquet's form of decimals. */
 export function signedBytes(bytes: Uint8Array): bigint {
   let value = 0n;
   for (const byte of bytes) value = value * 256n + BigInt(byte);
@@ -110,7 +110,7 @@ const FRACTION_DIGITS: Readonly<Record<TimeUnit, number>> = {
   nanoseconds: 9,
 };
 
-/** "2026-01-31T12:00:00.000001Z"; without Z when the time belongs to no zone. */
+/** "2026-01-31T12:00:00.000001Z"; without Z if the time has no zone. */
 export function timestampCell(count: bigint, unit: TimeUnit, isUtc: boolean): string {
   const { seconds, fraction } = splitTime(count, unit);
   return `${isoDate(seconds).slice(0, -5)}${fraction}${isUtc ? 'Z' : ''}`;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// An entry of LLaMA-Factory's dataset_info.json: which columns of a file are what, and the words of its messages.
+// An entry of LLaMA-Factory's dataset_info.json: the roles of a file's columns, and the keys of its messages.
 //   Source: hiyouga/LLaMA-Factory data/README.md, src/llamafactory/data/parser.py.
 import { RecordError, UsageError } from '../../records/error.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 
-/** The row under the names that `import llama-factory` reads. Throws RecordError. */
+/** Renames the row's columns to those that `import llama-factory` reads. Throws RecordError. */
 export type RowConverter = (row: unknown, at: Place, path: string) => unknown;
 
 export interface DatasetEntry {
-  /** As the entry has it: below the folder of dataset_info.json. */
+  /** File name in the entry, relative to the folder of dataset_info.json. */
   fileName: string;
   convert: RowConverter;
 }
@@ -37,7 +37,7 @@ const TAGS: Readonly<Record<string, string>> = {
 };
 const KEYS = ['file_name', 'file_sha1', 'formatting', 'ranking', 'columns', 'tags', 'split'];
 
-/** Reads an entry; `place` is its name for messages. Throws UsageError for what we do not do as LLaMA-Factory does. */
+/** Reads an entry; `place` is its name for messages. Throws UsageError for a setting that we do not support. */
 export function readDatasetEntry(entry: unknown, place: string): DatasetEntry {
   const refuse = (key: string, expected: string, got: unknown) => {
     throw new UsageError(`${place}: ${key}: expected ${expected}, got ${describeValue(got)}`);
@@ -63,7 +63,7 @@ export function readDatasetEntry(entry: unknown, place: string): DatasetEntry {
   return { fileName: fileName as string, convert: (row, at, path) => retag(rename(row, at, path), at, path) };
 }
 
-/** An object of texts with these keys; undefined when there is none. */
+/** An object of texts with these keys; undefined if absent. */
 function readTable(
   value: unknown,
   keys: readonly string[],
@@ -78,7 +78,7 @@ function readTable(
   return value as Record<string, string>;
 }
 
-/** A column that the entry names must be there; one that it does not name must not look like one that is read. */
+/** Columns named in the entry must exist; others must not have a name that import reads. */
 function renamer(columns: Record<string, string>, names: ReadonlyMap<string, string>): RowConverter {
   const sources = new Set(Object.values(columns));
   return (row, at, path) => {
@@ -104,7 +104,7 @@ function renamer(columns: Record<string, string>, names: ReadonlyMap<string, str
   };
 }
 
-/** Messages as {from, value}, their speakers as human, gpt and system; others stay, and are refused by their name. */
+/** Messages as {from, value} with speakers human, gpt and system. Other speakers stay unchanged and are refused later by name. */
 function retagger(tags: Record<string, string>): RowConverter {
   const speakers = new Map(Object.entries(TAGS).map(([tag, name]) => [tags[tag]!, name]));
   const { role_tag: role = '', content_tag: content = '' } = tags;

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows that are a dialogue with a lesson: LLaMA-Factory's, ms-swift's and Alpaca's, which differ in the names of their
-// columns. `<image>` in a text marks an image.
+// Rows of a dialogue with a training target: LLaMA-Factory's, ms-swift's and Alpaca's, which differ only in column
+// names. `<image>` in a text marks an image.
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 import { type Draft, field, type ImportTurn, type ItemInfo, idField, imageSource } from './format.ts';
 import { type ItemFields, isGiven, oneOfColumns, otherFields } from './item-fields.ts';
-import { lessonKeys, readLesson } from './lesson.ts';
 import { conversationTurns } from './llava.ts';
 import { imageTag } from './marks.ts';
-import { checkAnswer, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
+import { checkResponse, type ForeignMessage, imagePaths, markedText, readMessages } from './messages.ts';
+import { lessonKeys, readTarget } from './target.ts';
 
-/** Names of columns; several in a list mean the same thing. */
+/** Names of columns; names in one list are synonyms. */
 export interface DialogueColumns {
   messages: readonly string[];
-  /** Where the whole question stands in columns of its own: joined with a line break, as both trainers do. */
+  /** Columns of the question, joined with a line break, as both trainers do. */
   question: readonly (readonly string[])[];
-  answer: readonly string[];
+  response: readonly string[];
 }
 
 export interface DialogueForm extends DialogueColumns {
-  /** Where an answer goes that is neither of a pair nor labelled. */
-  answerField: 'reference' | 'response';
+  /** Target field of a response without pair or label. */
+  targetField: 'reference' | 'response';
 }
 
 const SYSTEM = ['system', 'system_prompt'];
@@ -38,7 +38,7 @@ export function dialogueInfo(value: unknown, form: DialogueColumns): ItemInfo {
   };
 }
 
-/** The first image that stands in a message's parts, for the item's source. */
+/** The first image in a message's parts, for the item's source. */
 export function imageInParts(messages: unknown): unknown {
   for (const message of Array.isArray(messages) ? messages : []) {
     const content = field(message, 'content') ?? field(message, 'value');
@@ -57,7 +57,7 @@ export function imageInParts(messages: unknown): unknown {
 
 export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path: string): Draft {
   if (!isObject(item)) throw new RecordError(at, path || 'item', 'an object', describeValue(item));
-  const value = splitRankedAnswer(item, form);
+  const value = splitRankedResponse(item, form);
   const key = oneOfColumns(value, form.messages, at, path);
   const read = key === undefined ? readColumns(value, form, at, path) : readConversation(value, key, at, path);
   const systemKey = oneOfColumns(value, SYSTEM, at, path);
@@ -65,26 +65,26 @@ export function dialogueDraft(item: unknown, form: DialogueForm, at: Place, path
   const { turns } = read;
   const images = oneImageList(value, read.images, at, path);
   const last = turns.at(-1)!;
-  const lesson = readLesson(value, { answer: last.answer, turns, system, images }, at, path);
-  if (lesson.takesAnswer) {
-    checkAnswer(last.answer!, at, joinPath(path, key ?? 'response'));
-    delete last.answer;
+  const target = readTarget(value, { response: last.response, turns, system, images }, at, path);
+  if (target.takesResponse) {
+    checkResponse(last.response!, at, joinPath(path, key ?? 'response'));
+    delete last.response;
   }
   return {
     turns,
-    // Beside a pair it is what is known, not one more thing to learn.
-    answerField: 'chosen' in lesson.fields ? 'reference' : form.answerField,
+    // With a pair, it is the reference and not a training target.
+    targetField: 'chosen' in target.fields ? 'reference' : form.targetField,
     ...(system !== undefined && { system }),
     ...(images !== undefined && { images }),
-    ...lesson.fields,
-    ...otherFields(value, ['id', 'image', 'images', ...SYSTEM, ...read.used, ...lesson.used], at, path),
+    ...target.fields,
+    ...otherFields(value, ['id', 'image', 'images', ...SYSTEM, ...read.used, ...target.used], at, path),
   };
 }
 
 interface Dialogue {
   turns: ImportTurn[];
   system?: string;
-  /** Images that stand in the messages. */
+  /** Images within the messages. */
   images: string[];
   used: string[];
 }
@@ -95,7 +95,7 @@ function readConversation(item: ItemFields, key: string, at: Place, path: string
   return { ...messagesDialogue(messages, at, place), used: [key] };
 }
 
-/** Turns with their marks. Throws RecordError for turns out of place and for images in answers. */
+/** Turns with their marks. Throws RecordError for turns out of order and for images in responses. */
 export function messagesDialogue(messages: readonly ForeignMessage[], at: Place, path: string): Omit<Dialogue, 'used'> {
   const speakers = { user: 'human', assistant: 'gpt', system: 'system' };
   const utterances = messages.map((message) => ({
@@ -113,16 +113,16 @@ function pairsAsMessages(list: unknown): unknown {
   return list.flatMap((pair) => {
     if (!isObject(pair) || 'from' in pair || 'role' in pair) return [pair];
     const question = Object.keys(pair).find((key) => ['human', 'user'].includes(key));
-    const answer = Object.keys(pair).find((key) => ['assistant', 'gpt', 'bot'].includes(key));
-    if (question === undefined || answer === undefined || Object.keys(pair).length !== 2) return [pair];
+    const response = Object.keys(pair).find((key) => ['assistant', 'gpt', 'bot'].includes(key));
+    if (question === undefined || response === undefined || Object.keys(pair).length !== 2) return [pair];
     return [
       { role: 'user', content: pair[question] },
-      { role: 'assistant', content: pair[answer] },
+      { role: 'assistant', content: pair[response] },
     ];
   });
 }
 
-/** A question in columns of its own, with the dialogue before it in `history`. */
+/** A question in separate columns, with the earlier dialogue in `history`. */
 function readColumns(item: ItemFields, form: DialogueForm, at: Place, path: string): Dialogue {
   const questionKeys = form.question.map((names) => oneOfColumns(item, names, at, path));
   const texts = questionKeys.flatMap((key) => (key === undefined ? [] : [textColumn(item, key, at, path)]));
@@ -136,24 +136,24 @@ function readColumns(item: ItemFields, form: DialogueForm, at: Place, path: stri
     throw new RecordError(at, joinPath(path, name), `${form_}${or}`, 'nothing');
   }
   const turns = isGiven(item, 'history') ? historyTurns(item.history, at, joinPath(path, 'history')) : [];
-  const answerKey = oneOfColumns(item, form.answer, at, path);
-  const answer = answerKey === undefined ? undefined : item[answerKey];
-  if (answer !== undefined && typeof answer !== 'string')
-    throw new RecordError(at, joinPath(path, answerKey!), 'a string', describeValue(answer));
+  const responseKey = oneOfColumns(item, form.response, at, path);
+  const response = responseKey === undefined ? undefined : item[responseKey];
+  if (response !== undefined && typeof response !== 'string')
+    throw new RecordError(at, joinPath(path, responseKey!), 'a string', describeValue(response));
   const question = texts.filter((text) => text !== '').join('\n');
-  // Tables have an empty answer where a row is a pair.
-  const hasAnswer = answer !== undefined && !(answer === '' && isGiven(item, 'chosen'));
-  turns.push({ question, ...(hasAnswer && { answer }) });
-  return { turns, images: [], used: [...form.question.flat(), ...form.answer, 'history'] };
+  // Tables have an empty response in rows that are pairs.
+  const hasResponse = response !== undefined && !(response === '' && isGiven(item, 'chosen'));
+  turns.push({ question, ...(hasResponse && { response }) });
+  return { turns, images: [], used: [...form.question.flat(), ...form.response, 'history'] };
 }
 
 /** LLaMA-Factory's older pairs, an `output` of two texts, as chosen and rejected. */
-function splitRankedAnswer(item: ItemFields, form: DialogueForm): ItemFields {
-  const key = form.answer.find((name) => isGiven(item, name));
-  const answer = key === undefined ? undefined : item[key];
-  const isPair = Array.isArray(answer) && answer.length === 2 && answer.every((text) => typeof text === 'string');
+function splitRankedResponse(item: ItemFields, form: DialogueForm): ItemFields {
+  const key = form.response.find((name) => isGiven(item, name));
+  const response = key === undefined ? undefined : item[key];
+  const isPair = Array.isArray(response) && response.length === 2 && response.every((text) => typeof text === 'string');
   if (!isPair || isGiven(item, 'chosen') || isGiven(item, 'rejected')) return item;
-  return withNumbersOf(item, { ...item, [key!]: null, chosen: answer[0], rejected: answer[1] });
+  return withNumbersOf(item, { ...item, [key!]: null, chosen: response[0], rejected: response[1] });
 }
 
 function textColumn(item: ItemFields, key: string, at: Place, path: string): string {
@@ -165,18 +165,18 @@ function textColumn(item: ItemFields, key: string, at: Place, path: string): str
 function historyTurns(value: unknown, at: Place, path: string): ImportTurn[] {
   const isPair = (pair: unknown): pair is [string, string] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string');
-  if (Array.isArray(value) && value.every(isPair)) return value.map(([question, answer]) => ({ question, answer }));
+  if (Array.isArray(value) && value.every(isPair)) return value.map(([question, response]) => ({ question, response }));
   const bad = Array.isArray(value) ? value.findIndex((pair) => !isPair(pair)) : -1;
   const place = bad === -1 ? path : `${path}[${bad}]`;
   throw new RecordError(
     at,
     place,
-    'pairs [question, answer]',
+    'pairs [question, response]',
     describeValue(bad === -1 ? value : (value as unknown[])[bad]),
   );
 }
 
-/** The system text of the column or of the first turn; throws RecordError when they differ. */
+/** The system text of the column or of the first turn. Throws RecordError if they differ. */
 function oneSystem(said: string | undefined, key: string | undefined, item: ItemFields, at: Place, path: string) {
   const column = key === undefined ? '' : textColumn(item, key, at, path);
   if (column === '') return said === '' ? undefined : said;
@@ -189,7 +189,7 @@ function oneSystem(said: string | undefined, key: string | undefined, item: Item
   );
 }
 
-/** Images of the column or of the messages; throws RecordError when both have them. */
+/** Images of the column or of the messages. Throws RecordError if both have them. */
 export function oneImageList(item: ItemFields, inMessages: string[], at: Place, path: string): string[] | undefined {
   const column = imagePaths(item, at, path);
   if (inMessages.length === 0) return column;

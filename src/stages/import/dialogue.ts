@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a dialogue to records: the whole of it with its last answer as reference, or its questions one by one.
+// Converts a dialogue to records: one record with the last response as reference, or one record per question.
 import { IMAGE_MARK } from '../../records/prompt.ts';
 import type { Message, VprefRecord } from '../../records/record.ts';
 import type { Draft, ImportTurn } from './format.ts';
 
-/** How questions that are taken one by one are cleaned. */
+/** How the text of single questions is cleaned. */
 export type Cleaning = 'none' | 'seva' | 'seva-faithful';
 
 const SHORT_ANSWER_REQUEST = 'Answer the question using a single word or phrase.';
 
 /**
- * A question as SeVa asks it: without image mark and without the request for a one-word answer, so that answers are
+ * A question as SeVa asks it: without image mark and without the request for a one-word answer, so responses are
  * sentences. `seva-faithful` follows the published code, which differs by source, deletes the line breaks of OCR-VQA
  * and GQA questions (gluing words), and leaves a mark that stands last in TextVQA's.
  *   Source: Kevinz-code/SeVa data/step1 (ocr_vqa and gqa, textvqa, vg).
@@ -23,18 +23,18 @@ function cleanQuestion(question: string, cleaning: Cleaning, source: string | un
   return question.replaceAll(IMAGE_MARK, '').replaceAll(SHORT_ANSWER_REQUEST, '').replaceAll('\n', '');
 }
 
-/** Messages of a whole dialogue without its last answer, which is the reference; a string when it is one question. */
+/** Messages of a dialogue without its last response, which is the reference; a string if it is one question. */
 export function dialoguePrompt(turns: readonly ImportTurn[], system?: string): VprefRecord['prompt'] {
   if (turns.length === 1 && system === undefined) return turns[0]!.question;
   const messages: Message[] = system === undefined ? [] : [{ role: 'system', content: system }];
-  for (const [index, { question, answer }] of turns.entries()) {
+  for (const [index, { question, response }] of turns.entries()) {
     messages.push({ role: 'user', content: question });
-    if (index < turns.length - 1) messages.push({ role: 'assistant', content: answer ?? null });
+    if (index < turns.length - 1) messages.push({ role: 'assistant', content: response ?? null });
   }
   return messages;
 }
 
-/** Prompt of one question alone. Marks of several images say which comes where, and stay; without one they are text. */
+/** Prompt of a single question. Marks of several images stay, because they give positions; without images they are text. */
 export function questionPrompt(
   draft: Draft,
   turn: ImportTurn,

@@ -1,79 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an import format is. To add one: a file with an ImportFormat, and a line in index.ts.
+// The interface of an import format. To add one: a file with an ImportFormat, and a line in index.ts.
 import { idText } from '../../records/exact.ts';
 import type { Place } from '../../records/field.ts';
 import { bareBase64 } from '../../records/image-source.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { JsonItem } from './json-items.ts';
 
-/** A file to read, which can be opened more than once. */
+/** A file to read; it can be opened repeatedly. */
 export interface ImportFile {
   /** Name for messages: the path as given, or "stdin". */
   source: string;
   open(): AsyncIterable<Uint8Array>;
   /**
-   * A path where these bytes, which open() gave, lie, for readers that go back and forth: the file's own, or a temporary
-   * one. Without it such readers hold the bytes.
+   * Path of the bytes from open(), for readers that need random access: the file's path, or a temporary file's.
+   * Without it such readers hold the bytes in memory.
    */
   onDisk?(bytes: AsyncIterable<Uint8Array>): Promise<string>;
-  /** What an item of the file is to the format, where a description of the file says so. Throws RecordError. */
+  /** Converts an item as the file's description says, if there is one. Throws RecordError. */
   convert?(value: unknown, at: Place, path: string): unknown;
 }
 
-/** What the command line says of benchmarks. */
+/** Command-line options for benchmarks. */
 export interface ImportSetting {
-  /** llava: prompts end as LLaVA-1.5's scripts end them; plain: as the files write them. Each format has its default. */
+  /** llava: prompts end as in LLaVA-1.5's scripts; plain: as in the files. The default depends on the format. */
   protocol?: 'llava' | 'plain' | undefined;
   seed: number;
   sources?: readonly string[] | undefined;
-  /** mt-bench: images to draw from, one per turn. */
+  /** mt-bench: images to draw from, one per turn */
   noisyImages?: readonly string[] | undefined;
-  /** mt-bench: the image mark is left in the text and no image goes with it. */
+  /** mt-bench: keep the image mark in the text, without an image. */
   literalMarker?: boolean | undefined;
 }
 
-/** What decides whether an item is selected. Getting it never fails: a bad item has little, and fails later. */
+/** Fields that selection needs. Reading them never fails: a bad item has fewer, and fails later. */
 export interface ItemInfo {
-  /** The item's own id, if it has one; made unique by a suffix. */
+  /** The item's id, if it has one; a suffix makes it unique. */
   id?: string;
-  /** What --source and --limit SOURCE=N match. */
+  /** The source that --source and --limit SOURCE=N match. */
   source?: string;
-  /** Questions that --turns may take one by one; 0 when the item is not a dialogue. */
+  /** Number of questions for --turns; 0 if the item is not a dialogue. */
   numTurns?: number;
 }
 
-/** A question of a dialogue with the answer that followed it. */
+/** A question of a dialogue and its response. */
 export interface ImportTurn {
   question: string;
-  answer?: string;
+  response?: string;
 }
 
-/** What an item says: a record without its id, image paths as the file writes them. */
+/** The content of an item: a record without id, with image paths as in the file. */
 export interface Draft extends Partial<VprefRecord> {
-  /** For dialogues, in place of `prompt` and `reference`: both are made from the turns that are asked for. */
+  /** For dialogues, instead of `prompt` and `reference`, which are built from the selected turns. */
   system?: string;
   turns?: ImportTurn[];
-  /** Where the dialogue's last answer goes: what is known, or what is to be learned from. */
-  answerField?: 'reference' | 'response';
+  /** Field for the dialogue's last response: reference, or training target. */
+  targetField?: 'reference' | 'response';
 }
 
 export interface ImportFormat {
-  /** What the file is, as a fragment for --help. */
+  /** Description of the file, as a fragment for --help. */
   summary: string;
-  /** The items of all files together, where questions stand in one and what belongs to them in others. */
+  /** The items of all files together, if questions and their data are in different files. */
   allItems?(files: readonly ImportFile[], setting: ImportSetting): AsyncIterable<JsonItem>;
-  /** The items of a file; readItems (Parquet, JSON array or JSON lines) when absent. */
+  /** The items of a file; default: readItems (Parquet, Arrow, JSON array or JSON lines). */
   items?(file: ImportFile): AsyncIterable<JsonItem>;
   info(value: unknown): ItemInfo;
-  /** Throws RecordError; `path` is where the item stands below its line, to be put before field names. */
+  /** Throws RecordError; `path` is the item's place below its line, a prefix of field names. */
   draft(value: unknown, at: Place, path: string): Draft;
-  /** The items are records already: their images are resolved, and nothing else is made of them. Throws RecordError. */
+  /** The items are already records: only their image paths are resolved. Throws RecordError. */
   record?(value: unknown, at: Place, path: string): VprefRecord;
-  /** Turns of a dialogue to take when --turns is not given: the whole dialogue, or its first question alone. */
+  /** Turns of a dialogue without --turns: the whole dialogue, or only its first question. */
   defaultTurns?: 'first';
-  /** In items without images `<image>` is text (code, mostly), kept and counted; it is an error otherwise. */
+  /** In items without images, `<image>` is text (mostly code), kept and counted; else it is an error. */
   marksMayBeText?: boolean;
-  /** `<video>` and `<audio>` are marks of the format, so that a text with one is an error. */
+  /** `<video>` and `<audio>` are marks of the format, so a text with one is an error. */
   hasVideoMarks?: boolean;
 }
 
@@ -84,12 +84,12 @@ export function idField(value: unknown, key: string): string | undefined {
   return typeof found === 'string' && found !== '' ? found : undefined;
 }
 
-/** `value.key`, or undefined when there is no such thing. */
+/** `value.key`, or undefined if absent. */
 export function field(value: unknown, key: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined;
 }
 
-/** Source of an item by its images: the first folder of the first one's path, as LLaVA's mixes name their parts. */
+/** Source of an item: the first folder of its first image's path, as in LLaVA's data mixes. */
 export function imageSource(images: unknown): string {
   const first = Array.isArray(images) ? images[0] : images;
   if (first === undefined || first === null) return 'text';

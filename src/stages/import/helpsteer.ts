@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// HelpSteer and HelpSteer2: one row per response with five graded attributes; rows of a prompt stand together.
+// HelpSteer and HelpSteer2: one row per response with five scored attributes; rows of a prompt are adjacent.
 import { checkShape, number, object, string } from '../../records/field.ts';
 import { STEER_ATTRIBUTES } from '../../records/steerlm.ts';
 import { field, type ImportFormat } from './format.ts';
@@ -30,7 +30,7 @@ export const helpsteer: ImportFormat = {
   },
   info: () => ({ source: 'helpsteer' }),
   draft(value, at, path) {
-    // Rows of a group are on the lines that follow; in an array their places do.
+    // Rows of a group are on successive lines, or at successive array indices.
     const rows = (value as unknown[]).map(
       (row, index) =>
         checkShape(shape, row, path === '' ? { ...at, line: at.line + index } : at, path) as Record<

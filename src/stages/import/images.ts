@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where images are: roots put before the paths that a file writes, and a look at whether they are there.
+// Resolves image paths below their roots, and checks that the files exist.
 import { realpathSync } from 'node:fs';
 import { isAbsolute, join, normalize, relative, sep } from 'node:path';
 import { RecordError } from '../../records/error.ts';
@@ -17,14 +17,14 @@ import {
 } from '../../records/image-source.ts';
 
 export interface ImageRoot {
-  /** The source it is for; every source without a root of its own when absent. */
+  /** The source it is for; absent: every source without its own root. */
   source?: string;
   directory: string;
 }
 
 /**
- * The path as later stages open it: under its source's root, else under the common one, else as written. Links below a root are followed; a path that leaves
- * it by its own words (`..`, an absolute one elsewhere) throws RecordError.
+ * The path as later stages open it: below its source's root, else below the common one, else unchanged. Follows links below a root. Throws RecordError for
+ * a path that leaves the root (`..`, or an absolute path elsewhere).
  */
 export function resolveImage(
   path: string,
@@ -55,8 +55,8 @@ function realPath(directory: string): string {
 }
 
 /**
- * An image as other tools' files hold it, as a record does: a path, a file: URL, a data: URI, a picture in bare base64, or
- * {path} or {bytes: base64}. Columns of bytes come as data: URIs. Throws RecordError.
+ * Converts another tool's form of an image to a record's: a path, a file: URL, a data: URI, a picture in bare base64, or
+ * {path} or {bytes: base64}. Columns of bytes are already data: URIs. Throws RecordError.
  */
 export function imageReference(value: unknown, at: Place, field: string): string {
   if (isObject(value) && !(value instanceof Uint8Array)) {
@@ -105,7 +105,7 @@ export function checkImageForm(path: string, at: Place, field: string): void {
 function checkDataUri(uri: string, at: Place, field: string): void {
   let head: Buffer;
   try {
-    // The first bytes say what it is; whether it is whole, decoding does (--check-images).
+    // Checks only the first bytes; --check-images decodes the whole image.
     head = dataUriBytes(uri.slice(0, Math.max(uri.indexOf(',') + 1, 0) + 4 * IMAGE_HEAD_BYTES));
   } catch (cause) {
     if (!(cause instanceof ImageSourceError)) throw cause;

@@ -58,24 +58,24 @@ export interface ImportOptions {
   selection: Selection;
   cleaning: Cleaning;
   imageRoots: readonly ImageRoot[];
-  /** Makes the workers that decode each image; they are not looked at without it. */
+  /** Creates the workers that decode each image; without it images are not decoded. */
   createPool?: () => PixelPool;
   /** For benchmarks. */
   setting?: Omit<ImportSetting, 'seed' | 'sources'>;
 }
 
-/** What was read, for the summary. */
+/** Counts for the summary. */
 export interface ImportCounts {
   items: number;
   /** Items by source. */
   sources: Map<string, number>;
-  /** Items whose source was not asked for. */
+  /** Items of sources that were not selected. */
   otherSource: number;
-  /** Items that limits left out. */
+  /** Items beyond the limits. */
   overLimit: number;
   /** Missing or unreadable images by source. */
   badImages: Map<string, number>;
-  /** Records in which `<image>` is text, because the item has no images. */
+  /** Records with `<image>` as text, because the item has no images. */
   markTexts: number;
 }
 
@@ -83,7 +83,7 @@ export function newImportCounts(): ImportCounts {
   return { items: 0, sources: new Map(), otherSource: 0, overLimit: 0, badImages: new Map(), markTexts: 0 };
 }
 
-/** An item on its way to a record. */
+/** An item that becomes a record. */
 interface ItemRow extends Row {
   item: JsonItem;
   turns: number[] | undefined;
@@ -91,8 +91,8 @@ interface ItemRow extends Row {
 }
 
 /**
- * Records of the files' items, in their order. Limits make it read the files twice: once to draw, once to import.
- * Bad items are results with an error, whatever the limits.
+ * Records of the files' items, in order. With limits, reads the files twice: once to draw, once to import.
+ * Bad items are results with an error, regardless of limits.
  */
 export async function* importFiles(
   files: readonly ImportFile[],
@@ -157,7 +157,7 @@ interface IdentifiedItem {
   item: JsonItem;
 }
 
-/** Every item with an id that no other has: its own, with "~2" and so on where one comes again; else a number. */
+/** Every item with a unique id: its own, with suffix "~2" and so on if repeated; else a number. */
 async function* identifiedItems(
   files: readonly ImportFile[],
   format: ImportFormat,
@@ -203,7 +203,7 @@ function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions, c
   const asked = row.turns ?? (format.defaultTurns === 'first' ? [0] : undefined);
   if (turns.length === 0 || asked === undefined) {
     const prompt = turns.length === 0 ? draft.prompt! : dialoguePrompt(turns, draft.system);
-    return [toRecord(row, draft, options, { ...whole, id, prompt, answer: turns.at(-1)?.answer })];
+    return [toRecord(row, draft, options, { ...whole, id, prompt, response: turns.at(-1)?.response })];
   }
   return asked.map((index) => {
     const turn = turns[index]!;
@@ -211,11 +211,11 @@ function toRecords(row: ItemRow, format: ImportFormat, options: ImportOptions, c
       throw new RecordError(row, joinPath(item.path, `turn ${index + 1}`), 'a question', 'an empty string');
     const own = turns.length === 1 || row.turns === undefined ? { id } : { id: `${id}#${index}`, group: id };
     const prompt = questionPrompt(draft, turn, options.cleaning, itemSource);
-    return toRecord(row, draft, options, { ...whole, ...own, prompt, answer: turn.answer });
+    return toRecord(row, draft, options, { ...whole, ...own, prompt, response: turn.response });
   });
 }
 
-/** What the item says, with the images of its texts. Throws RecordError, which names the format it looks like. */
+/** The item's content, with the images of its texts. Throws RecordError, which names a format that fits better. */
 function toDraft({ item, ...row }: ItemRow, format: ImportFormat, options: ImportOptions): Draft {
   try {
     const draft = readImageTags(format.draft(item.value, row, item.path), row, item.path);
@@ -243,17 +243,17 @@ interface RecordParts {
   id: string;
   group?: string;
   prompt: VprefRecord['prompt'];
-  answer: string | undefined;
+  response: string | undefined;
 }
 
-/** The record in the order of man 5 vpref-records, its images where later stages find them. */
+/** The record with its fields in the order of man 5 vpref-records, and resolved images. */
 function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: RecordParts): VprefRecord {
   const { item, itemSource } = row;
   const {
     turns: _turns,
     system: _system,
     prompt: _prompt,
-    answerField = 'reference',
+    targetField = 'reference',
     images: written,
     source,
     ...rest
@@ -262,21 +262,21 @@ function toRecord(row: ItemRow, draft: Draft, options: ImportOptions, parts: Rec
     const field = joinPath(item.path, `images[${index}]`);
     return resolveImage(imageReference(image, row, field), itemSource, options.imageRoots, { at: row, field });
   });
-  const { id, group, answer, format, onText } = parts;
+  const { id, group, response, format, onText } = parts;
   const ownSource = itemSource === undefined || itemSource === options.format ? '' : `/${itemSource}`;
   return {
     id,
     ...(group !== undefined && { group }),
     ...(images !== undefined && { images }),
     prompt: checkSlots(parts.prompt, images, { format, at: row, path: item.path, onText }),
-    ...(answer !== undefined && answerField === 'reference' && { reference: answer }),
+    ...(response !== undefined && targetField === 'reference' && { reference: response }),
     source: source ?? `${options.format}${ownSource}`,
     ...rest,
-    ...(answer !== undefined && answerField === 'response' && { response: answer }),
+    ...(response !== undefined && targetField === 'response' && { response: response }),
   };
 }
 
-/** Decodes the images as later stages will. */
+/** Decodes the images as later stages do. */
 async function checkImages(
   records: VprefRecord[],
   row: ItemRow,
@@ -290,7 +290,7 @@ async function checkImages(
       if (!(error instanceof PixelError)) throw error;
       const source = row.itemSource ?? 'unknown';
       counts.badImages.set(source, (counts.badImages.get(source) ?? 0) + 1);
-      // A kept row should be the record, not the empty shell that stood for it.
+      // A row kept with its error should hold the whole record.
       Object.assign(row.record, records[0]);
       const field = joinPath(row.item.path, `images[${index}]`);
       throw new RecordError(row, field, error.expected, `${error.subject}: ${error.got}`);

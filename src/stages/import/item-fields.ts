@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// What becomes of an item's members that its format does not read: kept under `meta`, unless they look as if they
-// carried what a record is made of. Those are errors, so that no preference, text or picture is lost without a word.
+// Members of an item that its format does not read go to `meta`. A member that looks like a part of a record is an
+// error, so no preference, text or image is lost silently.
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 
-/** An item of a foreign file that is an object. */
+/** An item of another tool's file, as an object. */
 export type ItemFields = Record<string, unknown>;
 
-/** The member is there: JSON that went through a table has nulls for what a row lacks. */
+/** Whether the member is present; null counts as absent, because tables fill missing cells with null. */
 export function isGiven(item: ItemFields, key: string): boolean {
   return item[key] !== undefined && item[key] !== null;
 }
 
-/** The one of these names that the item has, for columns with several names; throws RecordError when it has two. */
+/** The name that the item has, of several synonyms. Throws RecordError if it has two. */
 export function oneOfColumns(item: ItemFields, names: readonly string[], at: Place, path: string): string | undefined {
   const [first, second] = names.filter((name) => isGiven(item, name));
   if (second === undefined) return first;
@@ -21,7 +21,7 @@ export function oneOfColumns(item: ItemFields, names: readonly string[], at: Pla
 }
 
 /**
- * The item's other members but nulls, kept under `meta`; a `meta` of its own is merged. Throws RecordError for a member
+ * The item's other members except nulls, for `meta`; the item's `meta` is merged. Throws RecordError for a member
  * that looks like a preference, a text of the prompt, an image, a video or audio.
  */
 export function otherFields(item: ItemFields, used: readonly string[], at: Place, path: string): { meta?: ItemFields } {
@@ -56,7 +56,7 @@ export function otherFields(item: ItemFields, used: readonly string[], at: Place
   return { meta: isObject(item.meta) ? withNumbersOf(item.meta, kept) : kept };
 }
 
-/** What the member seems to carry; undefined for one that may go to `meta`. */
+/** What the member seems to hold; undefined if it may go to `meta`. */
 export function carries(name: string, value: unknown): string | undefined {
   const words = wordsOf(name);
   const named = namedCarrier(words);
@@ -71,7 +71,7 @@ export function carries(name: string, value: unknown): string | undefined {
   return FACTS.has(words.at(-1) ?? '') || LEADING_FACTS.has(words[0] ?? '') ? undefined : named;
 }
 
-// Words that say what of a thing a column holds: facts about it, not itself.
+// Words for a property of a thing (its id, size, score), as opposed to the thing.
 const FACTS = new Set(
   (
     'id idx index score rating model source origin dataset split length len count num number size width height hash sha ' +
@@ -80,7 +80,7 @@ const FACTS = new Set(
   ).split(' '),
 );
 const LEADING_FACTS = new Set('num n has is was score avg mean total'.split(' '));
-// Words under which a number or a boolean is a verdict.
+// Words that make a number or boolean a preference.
 const VERDICTS = new Set(
   'label kto preference preferred dispreferred chosen rejected reject winner loser better worse feedback choice correct best'.split(
     ' ',
@@ -118,7 +118,7 @@ function wordsOf(name: string): string[] {
     });
 }
 
-/** Nothing, or nothing but nothings in it. */
+/** Whether the value is empty, or holds only empty values. */
 export function isEmpty(value: unknown): boolean {
   if (value === undefined || value === null || value === '') return true;
   if (Array.isArray(value)) return value.every(isEmpty);
@@ -131,7 +131,7 @@ const ENDINGS: readonly [string, RegExp][] = [
   ['audio', /^[^\n]{1,1000}\.(?:wav|mp3|flac|ogg|m4a|opus)$/i],
 ];
 
-/** The kind of file that a value names or holds, alone or as the first of a list. */
+/** The kind of file that a value (or the first of a list) names or holds. */
 function mediaIn(value: unknown): string | undefined {
   if (Array.isArray(value)) return value.length > 0 ? mediaIn(value[0]) : undefined;
   if (typeof value === 'string') {
@@ -149,7 +149,7 @@ function isMessageList(value: unknown): boolean {
   return isObject(first) && (('role' in first && 'content' in first) || ('from' in first && 'value' in first));
 }
 
-/** Where the image that is read came from, said once more: `image_path` beside `image`. Not the place of another file. */
+/** Whether the member repeats the path of the image that is read: `image_path` beside `image`. */
 function isImagePlace(key: string, value: unknown, image: unknown): boolean {
   const pattern =
     /^(?:orig(?:inal)?_)?(?:coco_|flickr_|source_|web_)?(?:ima?ge?)?_?(?:path|url|uri|file|filename|file_name|name|id)$/i;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts the bytes of a JSON file into its top-level items.
+// Splits the bytes of a JSON file into its top-level items.
 import {
   BACKSLASH,
   CLOSE_BRACE,
@@ -10,7 +10,7 @@ import {
   QUOTE,
 } from '../../records/json-chars.ts';
 
-/** An item longer than this is a bracket or a quote that is never closed. */
+/** Maximum item size: a longer one means a bracket or quote that is never closed. */
 export const MAX_ITEM_BYTES = 256 * 2 ** 20;
 
 export const NEWLINE = 0x0a;
@@ -18,21 +18,21 @@ export const NEWLINE = 0x0a;
 export const BLANK: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
 
 export interface Scanned {
-  /** Undefined for an item of more than MAX_ITEM_BYTES, which is read over. */
+  /** Undefined for an item above MAX_ITEM_BYTES, which is skipped. */
   bytes: Buffer | undefined;
   line: number;
 }
 
-/** The items: what stands between commas at depth 1 of an array, or whole objects at depth 0. */
+/** The items: values between commas at depth 1 of an array, or objects at depth 0. */
 export class ItemScanner {
   line = 1;
   isClosed = false;
   readonly #itemDepth: 0 | 1;
   #depth = 0;
   #inString = false;
-  /** The chunk before ended in an odd number of backslashes inside a string. */
+  /** The previous chunk ended with an odd number of backslashes in a string. */
   #isEscaped = false;
-  /** Earlier chunks' part of the item that is being read; undefined between items. */
+  /** Parts of the current item from earlier chunks; undefined between items. */
   #parts: Buffer[] | undefined;
   #numBytes = 0;
   #isTooLong = false;
@@ -88,7 +88,7 @@ export class ItemScanner {
     if (this.#parts !== undefined) this.#hold(bytes.subarray(start));
   }
 
-  /** What was begun and not ended. */
+  /** The unfinished item, if any. */
   rest(): Scanned | undefined {
     if (this.#parts === undefined) return undefined;
     return { bytes: this.#isTooLong ? undefined : Buffer.concat(this.#parts), line: this.#startLine };

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The items of a file in whatever it is kept, known by its first bytes: JSON, Parquet or Arrow. What else people have is
-// refused by its name.
+// The items of a file. Its first bytes give the format: JSON, Parquet or Arrow. Other known formats are refused by
+// name.
 import { RunError } from '../../records/error.ts';
 import { readArrowItems } from './arrow-items.ts';
 import type { ImportFile } from './format.ts';
 import { type JsonItem, peek, readJsonItems, readJsonValue } from './json-items.ts';
 import { readParquetItems } from './parquet-items.ts';
 
-/** The items. Throws RunError for a file of a kind that is not read. */
+/** The items. Throws RunError for an unsupported kind of file. */
 export async function* readItems(file: ImportFile): AsyncGenerator<JsonItem> {
   const { head, rest } = await peek(file.open());
   const kind = fileKind(head);
@@ -40,7 +40,7 @@ const KIND_NAMES = { parquet: 'a Parquet file', arrow: 'an Arrow file' } as cons
 
 type FileKind = 'json' | 'parquet' | 'arrow' | { other: string };
 
-/** Marks of files that are not read, in hex, and what they are called. */
+/** First bytes of unsupported files, in hex, and their names. */
 const OTHERS: readonly (readonly [mark: string, name: string])[] = [
   ['50415245', 'an encrypted Parquet file'],
   ['504b0304', 'a ZIP archive (unpack it first)'],
@@ -77,7 +77,7 @@ function fileKind(head: Buffer): FileKind {
   return looksLikeTable(firstLine) ? { other: 'a CSV or TSV table (write it as JSON lines or Parquet)' } : 'json';
 }
 
-/** A line of names between commas or tabs, which no JSON value begins with. */
+/** A CSV header: names between commas or tabs, which no JSON value begins with. */
 function looksLikeTable(line: string): boolean {
   return /^(?:"[^"{}[\]]*"|[A-Za-z_][^"{}[\],\t]*)[,\t]/.test(line);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Top-level items of a JSON file, one at a time: the elements of an array, or the values of JSON lines. A file is
-// never held whole; what is held is one chunk and the item that is being read.
+// Top-level items of a JSON file, one at a time: the elements of an array, or the values of JSON lines. Memory
+// holds one chunk and the current item.
 import { isUtf8 } from 'node:buffer';
 import { RecordError } from '../../records/error.ts';
 import { ExactError, noteNumbers, parseExact } from '../../records/exact.ts';
@@ -11,16 +11,16 @@ import { readLines } from '../../records/lines.ts';
 import { BLANK, ItemScanner, MAX_ITEM_BYTES, NEWLINE } from './item-scanner.ts';
 import { unwrapArray, wrapperName } from './wrapped-array.ts';
 
-/** One item of a foreign file, with the place it came from. */
+/** One item of another tool's file, with its place. */
 export interface JsonItem {
   /** File name, or "stdin". */
   source: string;
   /** 1-based line on which the item starts. */
   line: number;
-  /** Where the item stands below its line: "[531]" in an array, "" on a line of its own. */
+  /** Place of the item below its line: "[531]" in an array, "" on a line of its own. */
   path: string;
   value?: unknown;
-  /** Why the item has no value. */
+  /** The reason if the item has no value. */
   error?: RecordError;
 }
 
@@ -52,7 +52,7 @@ export async function readJsonValue(chunks: Chunks, source: string): Promise<unk
   return parseItem(Buffer.concat(parts), { source, line: 1 }, 'file');
 }
 
-/** The item with its numbers' texts noted, or with the error of what would be lost from it. */
+/** The item with the texts of its numbers recorded, or with an error if parsing would lose data. */
 function checkedItem(
   { error, ...item }: Omit<JsonItem, 'error'> & { error: RecordError | undefined },
   text: string,
@@ -66,7 +66,7 @@ function exactProblem(at: Place, path: string, { path: inside, expected, got }: 
   return new RecordError(at, joinPath(path, inside) || 'record', expected, got);
 }
 
-/** The first line that is not blank, as far as one chunk goes, and the whole stream again. */
+/** The first non-blank line within one chunk, and the complete stream. */
 export async function peek(chunks: Chunks): Promise<{ head: Buffer; rest: AsyncIterable<Uint8Array> }> {
   const iterator = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
   const seen: Uint8Array[] = [];
@@ -78,7 +78,7 @@ export async function peek(chunks: Chunks): Promise<{ head: Buffer; rest: AsyncI
     head = Buffer.concat([head, next.value]);
     const start = head.findIndex((byte) => !BLANK.has(byte));
     if (start === -1) continue;
-    // A brace alone on its line may open an object around the array: its key is needed too.
+    // A brace alone on its line may open an object around the array, so read its key too.
     const isBrace = head[start] === OPEN_BRACE && head.subarray(start, lineEnd(head, start)).toString().trim() === '{';
     if (head.length - start > 64 || (head.includes(NEWLINE, start) && !isBrace)) break;
   }
@@ -98,7 +98,7 @@ function lineEnd(bytes: Buffer, start: number): number {
   return newline === -1 ? bytes.length : newline;
 }
 
-/** Objects that stand one after the other, each over several lines. */
+/** Successive objects, each over several lines. */
 async function* printedItems(chunks: Chunks, source: string): AsyncGenerator<JsonItem> {
   const scanner = new ItemScanner(0);
   for await (const chunk of chunks) {

@@ -10,14 +10,14 @@ const alpacaColumns = {
     ['instruction', 'prompt'],
     ['input', 'query'],
   ],
-  answer: ['output', 'response'],
+  response: ['output', 'response'],
 };
 const factoryForm: DialogueForm = {
   messages: ['conversations', 'messages'],
   ...alpacaColumns,
-  answerField: 'response',
+  targetField: 'response',
 };
-const alpacaForm: DialogueForm = { messages: [], ...alpacaColumns, answerField: 'response' };
+const alpacaForm: DialogueForm = { messages: [], ...alpacaColumns, targetField: 'response' };
 
 export const llamaFactory: ImportFormat = {
   summary: 'LLaMA-Factory rows, sharegpt or alpaca, with or without preferences',

@@ -40,15 +40,15 @@ export const llava: ImportFormat = {
 export interface Utterance {
   from: string;
   value: string;
-  /** What the file calls its speakers, for messages: from human and gpt, or role user and assistant. */
+  /** The file's names of speakers: from human and gpt, or role user and assistant. */
   roleKey?: 'from' | 'role';
 }
 
 const ROLE_NAMES: Readonly<Record<string, string>> = { human: 'user', gpt: 'assistant' };
 
 /**
- * Questions with their answers. The first speaker may be "system"; after that human and gpt take turns, and human
- * begins. Throws RecordError naming the turn that is out of place.
+ * Questions with their responses. The first speaker may be "system"; then human and gpt alternate, human
+ * first. Throws RecordError with the turn that is out of order.
  */
 export function conversationTurns(
   utterances: readonly Utterance[],
@@ -60,17 +60,17 @@ export function conversationTurns(
   for (const [index, { from, value, roleKey = 'from' }] of utterances.entries()) {
     if (index === 0 && hasSystem) continue;
     const last = turns.at(-1);
-    const expected = last === undefined || last.answer !== undefined ? 'human' : 'gpt';
+    const expected = last === undefined || last.response !== undefined ? 'human' : 'gpt';
     const name = (speaker: string) => JSON.stringify(roleKey === 'from' ? speaker : (ROLE_NAMES[speaker] ?? speaker));
     if (from !== expected) throw new RecordError(at, `${path}[${index}].${roleKey}`, name(expected), name(from));
     if (from === 'human') turns.push({ question: value });
-    else last!.answer = value;
+    else last!.response = value;
   }
   if (turns.length === 0) throw new RecordError(at, path, 'at least one human turn', 'none');
   return { turns, ...(hasSystem && { system: utterances[0]!.value }) };
 }
 
-/** The object without a member that is null: JSON that went through a data frame has such. */
+/** The object without null members, which data frames add. */
 export function dropNull(value: unknown, ...keys: string[]): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).filter(([key, member]) => member !== null || !keys.includes(key)));

@@ -15,7 +15,7 @@ export const lrv: ImportFormat = {
     const name = typeof item.image_id === 'number' ? idText(item, 'image_id') : item.image_id;
     return {
       images: [/\.(jpe?g|png|webp)$/i.test(name) ? name : `${name}.jpg`],
-      turns: [{ question: item.question, answer: item.answer }],
+      turns: [{ question: item.question, response: item.answer }],
       ...otherFields(item, ['image_id', 'question', 'answer'], at, path),
     };
   },

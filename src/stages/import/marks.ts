@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Marks in texts against the item's images: as many as there are, in questions only; Qwen's <img>path</img> as images;
+// Marks in texts against the item's images: one per image, in questions only; Qwen's <img>path</img> as images;
 // no mark of a video or of audio.
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { joinPath, type Place } from '../../records/field.ts';
 import { countImageMarks, IMAGE_MARK, promptMessages } from '../../records/prompt.ts';
 import type { Message, VprefRecord } from '../../records/record.ts';
 import type { Draft, ImportFormat } from './format.ts';
-import { checkAnswer, IMAGE_TAG } from './messages.ts';
+import { checkResponse, IMAGE_TAG } from './messages.ts';
 
 const TAGS = new RegExp(IMAGE_TAG.source, 'g');
 const MEDIA_MARK = /<(?:video|audio)>/;
-// Elsewhere HTML may be spoken of; a mark stands before the question or behind it.
+// Inside a text these may be HTML; a mark is before or after the question.
 const MEDIA_MARK_LINE = /^<(?:video|audio)>\s*\n|\n<(?:video|audio)>\s*$/;
 
 const NO_MEDIA = 'text without <video> and <audio> (images only)';
 
-/** The first image that a text tags. */
+/** The first image tagged in a text. */
 export function imageTag(text: string): string | undefined {
   return IMAGE_TAG.exec(text)?.[1]?.trim();
 }
@@ -41,29 +42,29 @@ function takeIn({ role, content }: Message, take: (text: string) => string): Mes
   return { role, content: typeof content === 'string' && role === 'user' ? take(content) : content };
 }
 
-/** Texts that are answers: of the dialogue's turns, and what is to be learned. */
-function answersOf({ turns, prompt, chosen, rejected, response, reference }: Draft): string[] {
+/** Texts of responses: those of the dialogue's turns, and training targets. */
+function responsesOf({ turns, prompt, chosen, rejected, response, reference }: Draft): string[] {
   const said = typeof prompt === 'string' ? [] : (prompt ?? []).filter(({ role }) => role === 'assistant');
   return [
-    ...(turns ?? []).map(({ answer }) => answer),
+    ...(turns ?? []).map(({ response }) => response),
     ...said.map(({ content }) => content),
     ...[chosen, rejected, response, reference].flat(),
   ].filter((text) => typeof text === 'string');
 }
 
-/** Throws RecordError for a mark of video or audio where the format has them, and for an image in an answer. */
+/** Throws RecordError for a video or audio mark of the format, and for an image in a response. */
 export function checkTexts(draft: Draft, format: ImportFormat, at: Place, path: string): void {
   const hasImages = (draft.images?.length ?? 0) > 0;
-  for (const [index, { question, answer = '' }] of (draft.turns ?? []).entries()) {
+  for (const [index, { question, response = '' }] of (draft.turns ?? []).entries()) {
     const place = joinPath(path, `turn ${index + 1}`);
     refuse(question, format.hasVideoMarks ? MEDIA_MARK : MEDIA_MARK_LINE, NO_MEDIA, at, place);
-    if (!format.marksMayBeText || hasImages || IMAGE_TAG.test(answer)) checkAnswer(answer, at, place);
+    if (!format.marksMayBeText || hasImages || IMAGE_TAG.test(response)) checkResponse(response, at, place);
   }
   for (const [index, { role, content }] of promptMessages(draft.prompt ?? []).entries())
     if (role === 'assistant' && typeof content === 'string')
-      checkAnswer(content, at, joinPath(path, `prompt[${index}]`));
+      checkResponse(content, at, joinPath(path, `prompt[${index}]`));
   if (!format.hasVideoMarks) return;
-  for (const text of [...answersOf(draft), draft.system ?? '']) refuse(text, MEDIA_MARK, NO_MEDIA, at, path);
+  for (const text of [...responsesOf(draft), draft.system ?? '']) refuse(text, MEDIA_MARK, NO_MEDIA, at, path);
 }
 
 function refuse(text: string, pattern: RegExp, expected: string, at: Place, path: string): void {
@@ -75,7 +76,7 @@ function refuse(text: string, pattern: RegExp, expected: string, at: Place, path
 
 /**
  * The prompt with as many image slots as there are images, or none written. In formats where `<image>` may be text, it
- * is kept as text in items without images, which `onText` hears of. Throws RecordError naming both numbers.
+ * is kept as text in items without images, and `onText` is called. Throws RecordError with both numbers.
  */
 export function checkSlots(
   prompt: VprefRecord['prompt'],
@@ -116,8 +117,4 @@ export function checkSlots(
 function asText({ role, content }: Message): Message {
   if (typeof content !== 'string' || !content.includes(IMAGE_MARK)) return { role, content };
   return { role, content: [{ type: 'text', text: content }] };
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chat messages as other trainers write them, turned into ours.
+// Converts chat messages of other trainers to ours.
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { describeValue, isObject, joinPath, type Place } from '../../records/field.ts';
 import { IMAGE_MARK } from '../../records/prompt.ts';
@@ -7,12 +8,12 @@ import type { ContentPart, Message } from '../../records/record.ts';
 import { imageReference } from './images.ts';
 import { carries, isEmpty, isGiven, oneOfColumns } from './item-fields.ts';
 
-/** A message of ours, and the images that its parts hold themselves. */
+/** A converted message, and the images in its parts. */
 export interface ForeignMessage {
   role: Message['role'];
   content: string | ContentPart[];
   images: string[];
-  /** Where it stands, and by which key it says who speaks, for messages. */
+  /** Place of a message, and its key for the speaker, for error messages. */
   path: string;
   roleKey: 'from' | 'role';
 }
@@ -27,7 +28,7 @@ const ROLES: Readonly<Record<string, Message['role']>> = {
   developer: 'system',
 };
 
-/** Messages {role, content} or turns {from, value}. Throws RecordError for whatever of one we do not read. */
+/** Messages {role, content} or turns {from, value}. Throws RecordError for members that we do not read. */
 export function readMessages(value: unknown, at: Place, path: string): ForeignMessage[] {
   if (!Array.isArray(value))
     throw new RecordError(at, path, 'an array of turns {from, value} or {role, content}', describeValue(value));
@@ -54,7 +55,7 @@ export function readMessage(message: unknown, at: Place, path: string, slots: Sl
   };
 }
 
-// `loss: false` and `weight: 0` would change what is learned, tool calls what is said.
+// `loss: false` and `weight: 0` would change the training target, tool calls the text.
 function refuseMember(key: string, member: unknown, at: Place, path: string): void {
   const changesLearning = /^(?:loss|loss_scale|weight|train|prefix|mask)$/.test(key) && member !== null;
   const calls = /tool|function|refusal|reasoning|thinking/.test(key) && carries('tools', member) !== undefined;
@@ -77,7 +78,7 @@ function readContent(value: unknown, at: Place, path: string, slots: Slots): Con
     const place = `${path}[${index}]`;
     const read = readPart(part, images, at, place);
     const number = read.type === 'image' ? slots.count++ : undefined;
-    // Which of the row's images it shows; in another order than theirs the slots would show others.
+    // Index of the row's image. In another order the slots would show other images.
     const wanted = isObject(part) && read.type === 'image' && isGiven(part, 'index') ? part.index : number;
     if (wanted !== number) throw new RecordError(at, `${place}.index`, `${number}, its place`, describeValue(wanted));
     return read;
@@ -93,7 +94,7 @@ const PART_KEYS = new Set(['type', 'text', 'image', 'image_url', 'path', 'url', 
 function readPart(part: unknown, images: string[], at: Place, path: string): ContentPart {
   if (typeof part === 'string') return { type: 'text', text: part };
   if (!isObject(part)) throw new RecordError(at, path, 'a content part {type: image|text}', describeValue(part));
-  // A reader's settings in a part (min_pixels, resized_height) would change what the model sees.
+  // Image settings in a part (min_pixels, resized_height) would change the model's input.
   for (const [key, member] of Object.entries(part))
     if (!PART_KEYS.has(key) && member !== null)
       throw new RecordError(at, `${path}.${key}`, 'nothing but type and a text or an image', describeValue(member));
@@ -119,19 +120,19 @@ function readPart(part: unknown, images: string[], at: Place, path: string): Con
   }
 }
 
-/** Throws RecordError for a member that belongs to a part of another type; tables have empty ones in all. */
+/** Throws RecordError for a member that belongs to another type of part. Empty members pass, because tables add them. */
 function refuseInPart(part: Record<string, unknown>, key: string, at: Place, path: string): void {
   if (isEmpty(part[key])) return;
   throw new RecordError(at, `${path}.${key}`, `nothing in a part of type ${part.type}`, describeValue(part[key]));
 }
 
-/** The content as text with `<image>` for each image part: what formats that mark images in the text mean. */
+/** The content as text with `<image>` per image part, for formats that mark images in text. */
 export function markedText({ content }: Pick<ForeignMessage, 'content'>): string {
   if (typeof content === 'string') return content;
   return content.map((part) => (part.type === 'image' ? IMAGE_MARK : part.text)).join('');
 }
 
-/** In formats whose texts have no marks `<image>` is what it says: such messages with those texts in parts. */
+/** In formats without marks `<image>` is literal text: returns the messages with such texts as parts. */
 export function literalMessages(messages: readonly ForeignMessage[]): Message[] {
   return messages.map(({ role, content }) => ({
     role,
@@ -141,53 +142,57 @@ export function literalMessages(messages: readonly ForeignMessage[]): Message[] 
 
 const isMarked = (text: string) => text.includes(IMAGE_MARK) || IMAGE_TAG.test(text);
 
-/** The text of an answer; throws RecordError when it is not text alone. `<image>` in a text is a mark, or literal. */
-export function answerText({ content, path }: ForeignMessage, at: Place, marks: 'marks' | 'literal' = 'marks'): string {
+/** The text of a response. Throws RecordError if it is not only text. `<image>` in a text is a mark or literal. */
+export function responseText(
+  { content, path }: ForeignMessage,
+  at: Place,
+  marks: 'marks' | 'literal' = 'marks',
+): string {
   if (typeof content === 'string') {
-    if (marks === 'marks') checkAnswer(content, at, path);
+    if (marks === 'marks') checkResponse(content, at, path);
     return content;
   }
   return content
     .map((part) => {
       if (part.type === 'text') return part.text;
-      throw new RecordError(at, joinPath(path, 'content'), 'text alone in an answer', 'an image part');
+      throw new RecordError(at, joinPath(path, 'content'), 'text alone in a response', 'an image part');
     })
     .join('');
 }
 
-/** An answer: a text, a message of the assistant, or a list of that one message. Throws RecordError. */
-export function readAnswer(value: unknown, at: Place, path: string, marks: 'marks' | 'literal' = 'marks'): string {
+/** A response: a text, an assistant message, or a list of that one message. Throws RecordError. */
+export function readResponse(value: unknown, at: Place, path: string, marks: 'marks' | 'literal' = 'marks'): string {
   if (typeof value === 'string') {
-    if (marks === 'marks') checkAnswer(value, at, path);
+    if (marks === 'marks') checkResponse(value, at, path);
     return value;
   }
   const list = Array.isArray(value) ? readMessages(value, at, path) : [readMessage(value, at, path)];
   const [message, ...more] = list;
-  if (message?.role === 'assistant' && more.length === 0) return answerText(message, at, marks);
-  const got = list.length === 0 ? 'none' : `${list.length} messages, first of ${message!.role}`;
+  if (message?.role === 'assistant' && more.length === 0) return responseText(message, at, marks);
+  const got = list.length === 0 ? 'none' : `${count(list.length, 'message')}, first of ${message!.role}`;
   throw new RecordError(at, path, 'a text or one assistant message', got);
 }
 
 /** `<img>path</img>`, Qwen's mark. */
 export const IMAGE_TAG = /<img>([^<>\n]+)<\/img>/;
 
-/** Throws RecordError for an answer with an image's mark in it. */
-export function checkAnswer(text: string, at: Place, path: string): void {
+/** Throws RecordError for a response with an image mark. */
+export function checkResponse(text: string, at: Place, path: string): void {
   const mark = text.includes(IMAGE_MARK) ? IMAGE_MARK : IMAGE_TAG.exec(text)?.[0];
   if (mark === undefined) return;
   const place = text.indexOf(mark);
   const around = JSON.stringify(text.slice(Math.max(0, place - 16), place + 32));
-  const expected = `an answer without ${mark === IMAGE_MARK ? mark : '<img>path</img>'} (answers hold no images)`;
+  const expected = `a response without ${mark === IMAGE_MARK ? mark : '<img>path</img>'} (responses hold no images)`;
   throw new RecordError(at, path, expected, around);
 }
 
-/** Images from `images` or `image`: one or a list, in any form that imageReference takes. */
+/** Images from `images` or `image`: one or a list, in any form of imageReference. */
 export function imagePaths(item: Record<string, unknown>, at: Place, path: string): string[] | undefined {
   const key = oneOfColumns(item, ['images', 'image'], at, path);
   return key === undefined ? undefined : imageList(item[key], at, joinPath(path, key));
 }
 
-/** Paths of one image or of a list; a list may be written as text, as tables have it. */
+/** Paths of one image or of a list; tables may hold a list as text. */
 export function imageList(value: unknown, at: Place, path: string): string[] {
   const list = typeof value === 'string' ? listFromText(value, at, path) : value;
   if (!Array.isArray(list)) return [imageOf(list, at, path)];
@@ -195,7 +200,7 @@ export function imageList(value: unknown, at: Place, path: string): string[] {
 }
 
 function imageOf(image: unknown, at: Place, path: string): string {
-  // OpenAI's {url}, and a part's own.
+  // OpenAI's {url}, or the part's member.
   const url = isObject(image) && typeof image.url === 'string' && !isGiven(image, 'bytes') && !isGiven(image, 'path');
   return imageReference(url ? image.url : image, at, path);
 }

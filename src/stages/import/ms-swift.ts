@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ms-swift: messages that end in the chosen answer, rejected_response, rejected_messages, rejected_images or label; also
+// ms-swift: messages that end with the chosen response, rejected_response, rejected_messages, rejected_images or label; also
 // query, response and history, and Alpaca's columns.
 //   Source: modelscope/ms-swift docs/source_en/Customization/Custom-dataset.md, dataset/preprocessor/core.py.
 import { RecordError } from '../../records/error.ts';
@@ -11,8 +11,8 @@ import { carries } from './item-fields.ts';
 const form: DialogueForm = {
   messages: ['messages', 'conversations', 'conversation'],
   question: [['query', 'instruction', 'question'], ['input']],
-  answer: ['response', 'output', 'answer'],
-  answerField: 'response',
+  response: ['response', 'output', 'answer'],
+  targetField: 'response',
 };
 
 export const msSwift: ImportFormat = {
@@ -21,7 +21,7 @@ export const msSwift: ImportFormat = {
   info: (value) => dialogueInfo(value, form),
   draft(value, at, path) {
     const objects = field(value, 'objects');
-    // Boxes that <bbox> in the text stands for: without them the text is another.
+    // Boxes that replace <bbox> in the text: without them the text changes.
     if (carries('content', objects) !== undefined)
       throw new RecordError(at, joinPath(path, 'objects'), 'none (grounding is not supported)', 'some');
     return dialogueDraft(value, form, at, path);

@@ -6,9 +6,9 @@ import { describeValue, isObject, joinPath, type Place } from '../../records/fie
 import { imageInParts } from './dialogue-row.ts';
 import { type Draft, field, type ImportFormat, idField, imageSource } from './format.ts';
 import { isGiven, otherFields } from './item-fields.ts';
-import { answerText, type ForeignMessage, literalMessages, readAnswer, readMessages } from './messages.ts';
+import { type ForeignMessage, literalMessages, readMessages, readResponse, responseText } from './messages.ts';
 
-/** Where the messages stand: the row itself, `input` of a preference row, `body` of a batch line. */
+/** The object with the messages: the row, `input` of a preference row, or `body` of a batch line. */
 function holderKey(value: unknown): 'input' | 'body' | undefined {
   return (['input', 'body'] as const).find((key) => isObject(field(value, key)));
 }
@@ -30,7 +30,7 @@ export const openai: ImportFormat = {
     const own = ['messages', ...(key === undefined ? [] : ['parallel_tool_calls'])];
     const inside = key === undefined ? {} : otherFields(holder, own, at, holderPath);
     const used = ['id', 'custom_id', ...(key ?? 'messages').split(' ')];
-    const { fields, prompt } = lesson(value, messages, at, path);
+    const { fields, prompt } = target(value, messages, at, path);
     const rest = otherFields(value, [...used, 'preferred_output', 'non_preferred_output'], at, path);
     const meta = { ...rest.meta, ...inside.meta };
     const images = prompt.flatMap((message) => message.images);
@@ -43,19 +43,19 @@ export const openai: ImportFormat = {
   },
 };
 
-/** The pair, or the last message where it is an answer. */
-function lesson(item: Record<string, unknown>, messages: ForeignMessage[], at: Place, path: string) {
+/** The pair, or the last message if it is a response. */
+function target(item: Record<string, unknown>, messages: ForeignMessage[], at: Place, path: string) {
   const isPair = ['preferred_output', 'non_preferred_output'].some((key) => isGiven(item, key));
   const last = messages.at(-1);
   if (isPair) {
-    const answer = (key: string) => readAnswer(item[key], at, joinPath(path, key), 'literal');
+    const response = (key: string) => readResponse(item[key], at, joinPath(path, key), 'literal');
     const fields: Partial<Draft> = {
-      chosen: answer('preferred_output'),
-      rejected: answer('non_preferred_output'),
+      chosen: response('preferred_output'),
+      rejected: response('non_preferred_output'),
       pair: { rule: 'imported' },
     };
     return { prompt: messages, fields };
   }
   if (last?.role !== 'assistant') return { prompt: messages, fields: {} };
-  return { prompt: messages.slice(0, -1), fields: { response: answerText(last, at, 'literal') } };
+  return { prompt: messages.slice(0, -1), fields: { response: responseText(last, at, 'literal') } };
 }

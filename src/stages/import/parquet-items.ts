@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a Parquet file, a row group at a time, as the JSON that the same rows would be. hyparquet reads the physical
-// values; what they stand for is decided here, since its own conversions go through numbers and text that lose digits and bytes.
+// Rows of a Parquet file, one row group at a time, as the JSON values of these rows. hyparquet reads only the physical
+// values. They are converted here, because its own conversions lose digits and bytes.
 import type { Compressors, FileMetaData, SchemaElement, SchemaTree } from 'hyparquet';
 import { RecordError, RunError } from '../../records/error.ts';
 import { parseExact } from '../../records/exact.ts';
@@ -27,8 +27,8 @@ interface AsyncBuffer {
 }
 
 /**
- * The rows of a file on disk, or of bytes, each on the "line" of its number. Throws RunError for what is no Parquet or has
- * columns of a kind that JSON has no values for.
+ * The rows of a file or of bytes, with the row number as "line". Throws RunError if the data is not Parquet, or has
+ * columns without JSON values.
  */
 export async function* readParquetItems(input: string | Uint8Array, source: string): AsyncGenerator<JsonItem> {
   // Loaded on first use: most imports are JSON.
@@ -66,7 +66,7 @@ export async function* readParquetItems(input: string | Uint8Array, source: stri
   }
 }
 
-/** A page of nothing but nulls is empty, which the package's LZ4 does not know. */
+/** A page of only nulls is empty, which the package's LZ4 decoder does not handle. */
 function withEmptyPages(compressors: Compressors): Compressors {
   const empty = new Uint8Array();
   return Object.fromEntries(
@@ -82,13 +82,13 @@ function inMemory(bytes: Uint8Array): AsyncBuffer {
   return { byteLength: buffer.byteLength, slice: (start, end) => buffer.slice(start, end) };
 }
 
-// hyparquet reads INT96 as a time whatever the options.
+// hyparquet always reads INT96 as a time.
 const RAW = {
   timestampFromNanoseconds: (nanos: bigint) => nanos as unknown as Date,
   stringFromBytes: (bytes: Uint8Array) => bytes && readText(bytes),
 };
 
-/** Turns a cell into what setCell takes. Throws CellError. */
+/** Converts a cell for setCell. Throws CellError. */
 type Convert = (value: unknown) => unknown;
 
 interface Column {
@@ -114,7 +114,7 @@ function toItem(
   return { ...at, path: '', value };
 }
 
-/** The columns with their conversions, and the metadata with nothing but physical types, lists and maps in it. */
+/** The columns with their conversions, and the metadata reduced to physical types, lists and maps. */
 function planColumns(
   metadata: FileMetaData,
   root: SchemaTree,
@@ -133,7 +133,7 @@ function badColumn(source: string, name: string, expected: string, got = 'this o
   return new RunError('bad-parquet', `${source}: column ${JSON.stringify(name)}: expected ${expected}, got ${got}`);
 }
 
-// UTF8 stays: map keys are made by hyparquet.
+// UTF8 stays, because hyparquet decodes map keys.
 const KEPT_TYPES: ReadonlySet<string | undefined> = new Set(['UTF8', 'LIST', 'MAP', 'MAP_KEY_VALUE']);
 
 function physicalElement(element: SchemaElement): SchemaElement {
@@ -154,7 +154,7 @@ function conversion(node: SchemaTree, source: string, isElement = false): Conver
   const type = element.converted_type ?? listOrMap(element);
   const [only] = children;
   if (type === 'LIST' && children.length === 1 && only!.element.repetition_type === 'REPEATED') {
-    // Three levels (list.element) as the format says; two in files of old writers.
+    // Three levels (list.element) in the format; two in files of old writers.
     const inner =
       only!.children.length === 1 ? conversion(only!.children[0]!, source) : conversion(only!, source, true);
     return listOf(inner);
@@ -199,7 +199,7 @@ function mapOf(entry: SchemaTree, source: string): Convert {
   });
 }
 
-/** Runs the work with `path` put before the place of a CellError. */
+/** Runs the work; prepends `path` to the place of a CellError. */
 function within(path: string, work: () => void): void {
   try {
     work();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which format an item looks like, for the message when it is not of the one that was named.
+// Guesses the format of an item, for the error if it does not fit the named one.
 import { RecordError } from '../../records/error.ts';
 import { isObject } from '../../records/field.ts';
 import { field } from './format.ts';
@@ -8,7 +8,7 @@ import type { ItemFields } from './item-fields.ts';
 const has = (item: ItemFields, ...keys: string[]) => keys.every((key) => item[key] !== undefined && item[key] !== null);
 const messagesOf = (item: ItemFields) => (Array.isArray(item.messages) ? item.messages : []);
 
-// The most special first: an item is what its first match says. After the name, other formats that read such items too.
+// Most specific first: the first match counts. After the name: other formats that also read such items.
 const LOOKS: readonly [string, readonly string[], (item: ItemFields) => boolean][] = [
   ['openai', [], (item) => has(item, 'preferred_output', 'input') || isObject(field(item.body, 'messages'))],
   ['openai', ['trl'], hasImageUrl],
@@ -47,7 +47,7 @@ function hasImageUrl(item: ItemFields): boolean {
   });
 }
 
-/** The error with the format that the item looks like, or with what it has, where the one that was named cannot be right. */
+/** The error with the guessed format, or with the item's members, if the named format cannot be right. */
 export function withLikelyFormat(error: unknown, item: unknown, named: string): unknown {
   if (!(error instanceof RecordError) || !isObject(item)) return error;
   const [likely, others = []] = LOOKS.find(([, , looks]) => looks(item)) ?? [];
@@ -64,7 +64,7 @@ function likelyHint(likely: string): string {
   return ` (the item looks like ${likely}: vpref import ${likely})`;
 }
 
-/** An object around the items, most likely: `{"train": [...]}`, `{"0": {...}, "1": {...}}`. */
+/** Probably an object around the items: `{"train": [...]}`, `{"0": {...}, "1": {...}}`. */
 function missingHint(error: RecordError, item: ItemFields): string {
   if (error.got !== 'nothing') return '';
   const keys = Object.keys(item);

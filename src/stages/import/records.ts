@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our own rows, from JSON or from the columns that `export parquet` writes: checked, their images put under the image
-// root, and nothing else made of them.
+// vpref records, from JSON or from the columns of `export parquet`: checked, with images resolved below the image
+// root, otherwise unchanged.
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { isObject } from '../../records/field.ts';
@@ -21,7 +21,7 @@ export const records: ImportFormat = {
     const others = value[OTHER_FIELDS];
     if (others !== undefined && others !== null && !isObject(others))
       throw new RecordError(at, OTHER_FIELDS, 'an object', 'something else');
-    // A column that has nothing in this row; what is null in the record itself is among the others.
+    // A null cell means that the row lacks the column. A null within the record is in the JSON column.
     const own = Object.entries(value).filter(([name, member]) => member !== null && name !== OTHER_FIELDS);
     const record = withNumbersOf(value, Object.fromEntries(own));
     if (others) {

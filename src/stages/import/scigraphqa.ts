@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SciGraphQA: a figure, its caption, and question-answer pairs. Title, abstract and caption are for a judge only.
+// SciGraphQA: a figure, its caption, and question-answer pairs. Only a judge sees title, abstract and caption.
 import { RecordError } from '../../records/error.ts';
 import {
   anything,
@@ -58,7 +58,7 @@ export const scigraphqa: ImportFormat = {
   },
 };
 
-// `response` is the dialogue once more, as one text.
+// `response` repeats the dialogue as one text.
 function otherMembers(item: Record<string, unknown>, at: Place, path: string): Record<string, unknown> | undefined {
   const used = ['id', 'image_file', 'q_a_pairs', 'conversations', 'response', ...CONTEXT_FIELDS];
   const { meta } = otherFields(item, used, at, path);
@@ -71,7 +71,7 @@ function itemTurns(
   path: string,
 ): ImportTurn[] {
   if (item.q_a_pairs !== undefined && item.q_a_pairs.length > 0)
-    return item.q_a_pairs.map(([question, answer]) => ({ question, answer }));
+    return item.q_a_pairs.map(([question, response]) => ({ question, response }));
   if (item.conversations !== undefined && item.conversations.length > 0)
     return conversationTurns(item.conversations, at, joinPath(path, 'conversations')).turns;
   throw new RecordError(at, joinPath(path, 'q_a_pairs'), 'at least one pair [question, answer]', 'none');

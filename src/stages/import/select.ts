@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which items of a file are imported. What is drawn depends on the seed and the item's id alone.
+// Selects the items to import. The draw depends only on the seed and the item's id.
 import { randomStream } from '../../records/random.ts';
 import type { ItemInfo } from './format.ts';
 
 export interface Selection {
-  /** Sources to take; all when absent. */
+  /** Sources to take; absent: all. */
   sources?: readonly string[];
-  /** Questions to take from each dialogue, one record each; the dialogue as it is when absent. */
+  /** Questions to take from each dialogue, one record each; absent: the whole dialogue. */
   turns?: number | 'all';
-  /** At most `count` records, of one source or in all. */
+  /** Maximum `count` of records, per source or in total. */
   limits: readonly Limit[];
   /** Limits count dialogues, not questions (published SeVa code). */
   limitDialogues: boolean;
@@ -20,15 +20,15 @@ export interface Limit {
   count: number;
 }
 
-/** An item's place in the draw: what is asked of it, before limits. */
+/** An item before limits are applied. */
 export interface Candidate {
   id: string;
   source: string | undefined;
-  /** Turns to take, 0-based and in order; absent: the whole item is one record. */
+  /** Turns to take, 0-based, in order; absent: the whole item is one record. */
   turns?: number[];
 }
 
-/** The candidate for an item; undefined when its source is not asked for. */
+/** The candidate for an item; undefined if its source is not selected. */
 export function candidate(id: string, info: ItemInfo, selection: Selection): Candidate | undefined {
   const { sources, turns, seed } = selection;
   if (sources !== undefined && (info.source === undefined || !sources.includes(info.source))) return undefined;
@@ -50,12 +50,12 @@ function drawTurns(numTurns: number, count: number, seed: number, id: string): n
   return all.slice(0, count).sort((a, b) => a - b);
 }
 
-/** Keeps the part of a candidate that the limits leave; undefined when nothing is left. */
+/** The part of a candidate within the limits; undefined if none. */
 export type Cut = (candidate: Candidate) => Candidate | undefined;
 
 /**
- * Collects all candidates, then gives the cut that leaves exactly what the limits ask for: every unit (a record, or
- * a dialogue) has a uniform key, and the smallest keys stay. Memory: one number per unit that stays.
+ * Collects all candidates, then returns a filter that leaves exactly the requested numbers: every unit (a record or
+ * a dialogue) has a uniform key, and the smallest keys are kept. Memory: one number per kept unit.
  */
 export function limitCandidates(selection: Pick<Selection, 'limits' | 'limitDialogues' | 'seed'>): {
   add(candidate: Candidate): void;
@@ -109,14 +109,14 @@ class SmallestKeys {
     this.#count = count;
   }
 
-  /** No key above this one stays. */
+  /** Keys above this one are dropped. */
   get largest(): number {
     if (this.keys.length < this.#count) return Number.POSITIVE_INFINITY;
     return this.keys[0] ?? Number.NEGATIVE_INFINITY;
   }
 
   add(key: number): void {
-    // Without a limit nothing is compared, and nothing need be kept.
+    // Without a limit no key is stored.
     if (this.#count === Number.POSITIVE_INFINITY || key >= this.largest) return;
     const { keys } = this;
     if (keys.length < this.#count) {

@@ -3,7 +3,7 @@
 import { checkShape, joinPath, nonEmptyString, object, string } from '../../records/field.ts';
 import type { ImportFormat } from './format.ts';
 import { otherFields } from './item-fields.ts';
-import { readAnswer } from './messages.ts';
+import { readResponse } from './messages.ts';
 
 const shape = object({ image_id: nonEmptyString, question: nonEmptyString, chosen: string, reject: string });
 
@@ -15,8 +15,8 @@ export const seva: ImportFormat = {
     return {
       images: [item.image_id],
       prompt: item.question,
-      chosen: readAnswer(item.chosen, at, joinPath(path, 'chosen')),
-      rejected: readAnswer(item.reject, at, joinPath(path, 'reject')),
+      chosen: readResponse(item.chosen, at, joinPath(path, 'chosen')),
+      rejected: readResponse(item.reject, at, joinPath(path, 'reject')),
       pair: { rule: 'imported' },
       ...otherFields(item, ['image_id', 'question', 'chosen', 'reject'], at, path),
     };

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// ShareGPT conversations: turns under `conversations` or `messages`, a `system` text, `images`, and for preference data
-// what LLaMA-Factory or ms-swift put beside them.
+// ShareGPT conversations: turns under `conversations` or `messages`, a `system` text, `images`, and the preference
+// columns of LLaMA-Factory or ms-swift.
 import { type DialogueForm, dialogueDraft, dialogueInfo } from './dialogue-row.ts';
 import type { ImportFormat } from './format.ts';
 
 const form: DialogueForm = {
   messages: ['conversations', 'messages'],
   question: [],
-  answer: [],
-  answerField: 'reference',
+  response: [],
+  targetField: 'reference',
 };
 
 export const sharegpt: ImportFormat = {

@@ -2,7 +2,9 @@
 // TRL's data sets: prompt with chosen and rejected, completion (and label), or messages; texts or message lists. Also
 // RLAIF-V's and RLHF-V's rows, whose prompt is called question.
 //   Source: huggingface/trl docs/source/dataset_formats.md, trl/data_utils.py (extract_prompt, maybe_extract_prompt).
+
 import { isDeepStrictEqual } from 'node:util';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { withNumbersOf } from '../../records/exact.ts';
 import { checkShape, describeValue, isObject, joinPath, number, type Place } from '../../records/field.ts';
@@ -10,8 +12,8 @@ import type { Message } from '../../records/record.ts';
 import { imageInParts, oneImageList } from './dialogue-row.ts';
 import { type Draft, field, type ImportFormat, idField, imageSource } from './format.ts';
 import { type ItemFields, isGiven, oneOfColumns, otherFields } from './item-fields.ts';
-import { readLabel } from './lesson.ts';
-import { answerText, type ForeignMessage, readAnswer, readMessage, readMessages } from './messages.ts';
+import { type ForeignMessage, readMessage, readMessages, readResponse, responseText } from './messages.ts';
+import { readLabel } from './target.ts';
 
 /** A text, or the messages of a conversation. */
 type Texts = string | ForeignMessage[];
@@ -31,7 +33,7 @@ export const trl: ImportFormat = {
   draft(value, at, path) {
     if (!isObject(value)) throw new RecordError(at, path || 'record', 'an object', describeValue(value));
     const item = openPairText(value);
-    const { prompt: said, fields, used } = answers(item, at, path);
+    const { prompt: said, fields, used } = responses(item, at, path);
     const prompt = withSystem(said, item, at, path);
     const inMessages = typeof prompt === 'string' ? [] : prompt.flatMap((message) => message.images);
     const images = oneImageList(item, inMessages, at, path);
@@ -47,7 +49,7 @@ export const trl: ImportFormat = {
   },
 };
 
-/** The prompt with the text of a `system` column, as Orca's pairs have it; throws RecordError when it says another. */
+/** The prompt with the text of a `system` column, as in Orca's pairs. Throws RecordError if its system text differs. */
 function withSystem(prompt: Texts, item: ItemFields, at: Place, path: string): Texts {
   const { system } = item;
   if (!isGiven(item, 'system') || system === '') return prompt;
@@ -69,7 +71,7 @@ function withSystem(prompt: Texts, item: ItemFields, at: Place, path: string): T
   throw new RecordError(at, joinPath(path, 'system'), 'what the system message says', describeValue(system));
 }
 
-/** RLHF-V keeps question, chosen and rejected as JSON in one column, `text`. */
+/** RLHF-V stores question, chosen and rejected as JSON in one column, `text`. */
 function openPairText(item: ItemFields): ItemFields {
   const { text, ...rest } = item;
   if (typeof text !== 'string' || !text.startsWith('{') || isGiven(item, 'chosen')) return item;
@@ -80,13 +82,13 @@ function openPairText(item: ItemFields): ItemFields {
   return isObject(inside) && isGiven(inside, 'chosen') ? withNumbersOf(item, { ...rest, ...inside }) : item;
 }
 
-interface Answers {
+interface Responses {
   prompt: Texts;
   fields: Partial<Draft>;
   used: string[];
 }
 
-function answers(item: ItemFields, at: Place, path: string): Answers {
+function responses(item: ItemFields, at: Place, path: string): Responses {
   if (isGiven(item, 'chosen') || isGiven(item, 'rejected')) return pair(item, at, path);
   const promptKey = oneOfColumns(item, PROMPTS, at, path);
   if (promptKey === undefined && isGiven(item, 'messages')) {
@@ -94,12 +96,12 @@ function answers(item: ItemFields, at: Place, path: string): Answers {
     const last = typeof messages === 'string' ? undefined : messages.at(-1);
     if (typeof messages === 'string' || last?.role !== 'assistant')
       return { prompt: messages, fields: {}, used: ['messages'] };
-    return { prompt: messages.slice(0, -1), fields: { response: answerText(last, at) }, used: ['messages'] };
+    return { prompt: messages.slice(0, -1), fields: { response: responseText(last, at) }, used: ['messages'] };
   }
   const prompt = readTexts(item[promptKey ?? 'prompt'], at, joinPath(path, promptKey ?? 'prompt'));
   const used = [promptKey ?? 'prompt'];
   if (!isGiven(item, 'completion')) return { prompt, fields: {}, used };
-  const response = oneAnswer(
+  const response = oneResponse(
     readTexts(item.completion, at, joinPath(path, 'completion')),
     at,
     joinPath(path, 'completion'),
@@ -109,7 +111,7 @@ function answers(item: ItemFields, at: Place, path: string): Answers {
   return { prompt, fields: { response, label: readLabel(item.label, at, joinPath(path, 'label')) }, used };
 }
 
-function pair(item: ItemFields, at: Place, path: string): Answers {
+function pair(item: ItemFields, at: Place, path: string): Responses {
   const [chosen, rejected] = ['chosen', 'rejected'].map((key) => {
     if (!isGiven(item, key)) throw new RecordError(at, joinPath(path, key), 'chosen and rejected', 'nothing');
     return readTexts(item[key], at, joinPath(path, key));
@@ -130,12 +132,12 @@ function pair(item: ItemFields, at: Place, path: string): Answers {
   return {
     prompt: shared.length > 0 ? shared : given!,
     fields: {
-      chosen: oneAnswer(
+      chosen: oneResponse(
         typeof chosen === 'string' ? chosen : chosen.slice(shared.length),
         at,
         joinPath(path, 'chosen'),
       ),
-      rejected: oneAnswer(
+      rejected: oneResponse(
         typeof rejected === 'string' ? rejected : rejected.slice(shared.length),
         at,
         joinPath(path, 'rejected'),
@@ -154,7 +156,7 @@ function pair(item: ItemFields, at: Place, path: string): Answers {
   };
 }
 
-/** The messages that chosen and rejected begin with alike: the prompt, for rows that repeat it there. */
+/** The common first messages of chosen and rejected: the prompt of rows that repeat it there. */
 function sharedMessages(chosen: Texts, rejected: Texts): ForeignMessage[] {
   if (typeof chosen === 'string' || typeof rejected === 'string') return [];
   const said = (message: ForeignMessage | undefined) =>
@@ -164,7 +166,7 @@ function sharedMessages(chosen: Texts, rejected: Texts): ForeignMessage[] {
   return chosen.slice(0, first);
 }
 
-/** A prompt beside conversations that repeat it: the same messages, or the text of one of their questions. */
+/** Checks a prompt against conversations that repeat it: equal messages, or the text of one of their questions. */
 function checkSamePrompt(given: Texts, shared: readonly ForeignMessage[], at: Place, path: string): void {
   const text = ({ content }: ForeignMessage) =>
     typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? part.text : '')).join('');
@@ -202,14 +204,14 @@ function toMessages(texts: Texts): string | Message[] {
   return typeof texts === 'string' ? texts : texts.map(({ role, content }) => ({ role, content }));
 }
 
-function oneAnswer(texts: Texts, at: Place, path: string): string {
-  if (typeof texts === 'string') return readAnswer(texts, at, path);
+function oneResponse(texts: Texts, at: Place, path: string): string {
+  if (typeof texts === 'string') return readResponse(texts, at, path);
   const [message, ...more] = texts;
-  if (message?.role === 'assistant' && more.length === 0) return answerText(message, at);
+  if (message?.role === 'assistant' && more.length === 0) return responseText(message, at);
   throw new RecordError(
     at,
     path,
     'one assistant message after the prompt',
-    `${texts.length} messages, first of ${message?.role ?? 'nobody'}`,
+    `${count(texts.length, 'message')}, first of ${message?.role ?? 'nobody'}`,
   );
 }

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// A JSON array inside an object that holds nothing else: {"data": [...]}. Read as the array alone, a chunk at a time.
+// A JSON array as the only member of an object: {"data": [...]}. Read as the array, chunk by chunk.
 import { CLOSE_BRACE } from '../../records/json-chars.ts';
 
 const WRAPPERS = ['data', 'train', 'items', 'records', 'rows', 'examples', 'samples', 'instances'];
 const OPENING = new RegExp(`^[\\s\\ufeff]*\\{\\s*"(${WRAPPERS.join('|')})"\\s*:\\s*(?=\\[)`);
 const BLANK: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
-/** The name under which the array stands, when the file begins so. */
+/** The array's key, if the file begins with an object. */
 export function wrapperName(head: Buffer): string | undefined {
   return OPENING.exec(head.toString())?.[1];
 }
 
-/** Whether the object was closed after its array. */
+/** Whether the object is closed after its array. */
 export interface Wrapper {
   isClosed: boolean;
 }
 
-/** The chunks with blanks for what stands before the array, and without the brace at the end. Lines stay the same. */
+/** The chunks with blanks instead of the text before the array, and without the closing brace. Line numbers stay. */
 export async function* unwrapArray(chunks: AsyncIterable<Uint8Array>, wrapper: Wrapper): AsyncGenerator<Uint8Array> {
   let head: Buffer | undefined = Buffer.alloc(0);
   let held: Buffer = Buffer.alloc(0);

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Responses that are not worth learning from: too short or long, one much longer than the other, or going in circles.
+// Filters of pairs: responses too short or too long, lengths too different, or repetitive text.
 import type { VprefRecord } from '../../records/record.ts';
 import { PER_REJECTED } from './given.ts';
 
 export interface Filters {
-  /** Characters of each response. */
+  /** Limits of each response, in characters. */
   minLength?: number;
   maxLength?: number;
-  /** Characters of the longer response over those of the shorter. */
+  /** Maximum ratio of the longer to the shorter response, in characters. */
   maxLengthRatio?: number;
-  /** Share of a response's 4-word runs that it has said before. */
+  /** Maximum share of repeated 4-grams of words in a response. */
   maxRepetition?: number;
 }
 
-/** Whether nothing is filtered. */
+/** Whether no filter is set. */
 const passesAll = (filters: Filters) => Object.keys(filters).length === 0;
 
-/** The row with the rejected responses that pass, or why none does. */
+/** The row with the rejected responses that pass, or the reason if none does. */
 export function filterRow(record: VprefRecord, filters: Filters): VprefRecord | { dropped: string } {
   if (passesAll(filters)) return record;
   const positive = record.chosen ?? record.response ?? '';
@@ -31,7 +31,7 @@ export function filterRow(record: VprefRecord, filters: Filters): VprefRecord | 
   return keepRejected(record, (index) => faults[index] === undefined);
 }
 
-/** The record with some of its several rejected responses and what belongs to them. */
+/** The record with a subset of its rejected responses and their fields. */
 function keepRejected(record: VprefRecord, keeps: (index: number) => boolean): VprefRecord {
   const kept = { ...record };
   for (const key of PER_REJECTED) {
@@ -55,7 +55,7 @@ function ratioFault(a: string, b: string, { maxLengthRatio }: Filters): string |
 
 const RUN_WORDS = 4;
 
-/** Share of a text's runs of four words that stood in it before, in [0, 1); 0 for fewer than two runs. */
+/** Share of a text's 4-grams of words that occurred earlier in it, in [0, 1); 0 for fewer than two 4-grams. */
 export function repetition(text: string): number {
   const words = text.toLowerCase().match(/\S+/g) ?? [];
   const numRuns = words.length - RUN_WORDS + 1;

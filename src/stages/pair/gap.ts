@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Negatives by how hard they are: the response to the clean image against responses to views whose log-probability under the clean image lies
-// below its own by an amount within a band. SeVa fixes one noise step for all questions (Table 1, Fig. 7: too weak a step gives responses like
-// the chosen one, too strong a step responses that are too easy to distinguish); the band chooses for each question. Ours, not the paper's.
+// Negatives by difficulty: the response to the clean image against responses to views. Their log-probability under the clean image must lie
+// below the chosen response's by an amount within a band. SeVa fixes one noise step for all questions (Table 1, Fig. 7: too weak a step gives responses like
+// the chosen one, too strong a step responses that are too easy to distinguish); the band selects per question. This rule is ours, not the paper's.
 
 import type { Row } from '../../flow/stage.ts';
 import { RecordError } from '../../records/error.ts';
@@ -60,13 +60,13 @@ function sumOf(row: Row, { response, index }: { response: Response; index: numbe
   );
 }
 
-// Two views may have given the same response.
+// Two views may give the same response.
 function different<T extends { response: Response }>(candidates: readonly T[]): T[] {
   const seen = new Set<string>();
   return candidates.filter(({ response: { text } }) => !seen.has(text) && seen.add(text));
 }
 
-/** Which views the negatives came from, and how far below the chosen response they lay. */
+/** Views of the negatives, and their gaps below the chosen response. */
 export class GapCounter {
   readonly #views = new Map<string, number>();
   readonly #gaps: number[] = [];
@@ -77,7 +77,7 @@ export class GapCounter {
     this.#gaps.push(...[pair!.gap as number | number[]].flat());
   }
 
-  /** "weak 12, strong 40; gaps 1.2 to 9.8, median 4.1"; undefined when there were none. */
+  /** "weak 12, strong 40; gaps 1.2 to 9.8, median 4.1"; undefined if there were none. */
   describe(): string | undefined {
     const sorted = Float64Array.from(this.#gaps).sort();
     if (sorted.length === 0) return undefined;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pairs that are there already, imported or made by hand: kept as they are, for flips, filters and image negatives.
+// Existing pairs, imported or written by hand: kept unchanged, for flips, filters and image negatives.
 import { RecordError } from '../../records/error.ts';
 import type { Rule } from './rule.ts';
 

@@ -31,17 +31,17 @@ export interface PairOptions {
   /** Share of rows whose preference is swapped. */
   flip: number;
   filters: Filters;
-  /** Filters over all pairs at once; then rows are held until the end of the input. */
+  /** Filters over all pairs; with one, rows are held until the end of the input. */
   whole?: WholeFilters;
 }
 
 /** Counts for the summary, besides dropped rows. */
 export interface PairReport {
-  /** Parts of records that gave no row of their own (one view's response of several), by reason. */
+  /** Parts of records that gave no row (such as one view's response), by reason. */
   left: Map<string, number>;
   shortAnswers: ShortAnswerCounter;
   flipped: number;
-  /** Rule gap: the negatives that were chosen. */
+  /** Rule gap: the selected negatives. */
   gaps: GapCounter;
 }
 
@@ -76,7 +76,7 @@ export function pair(options: PairOptions, report: PairReport): Stage {
   };
 }
 
-/** What a new preference makes untrue: responses of another rule, and log-probs of responses that are no longer these. */
+/** Fields that a new preference makes stale: responses of another rule, and log-probs of earlier responses. */
 const STALE_FIELDS: ReadonlySet<string> = new Set([
   'chosen',
   'rejected',
@@ -129,7 +129,7 @@ function withoutStale(record: VprefRecord): VprefRecord {
   return isStale ? (kept as VprefRecord) : record;
 }
 
-/** Images of the views, as one set or one set per view. Throws RecordError. */
+/** Images of the views: one set, or one set per view. Throws RecordError. */
 function negativeImages(row: Row, names: readonly string[]): string[] | string[][] {
   const sets = names.map((name) => {
     const views = row.record.views ?? [];
@@ -151,7 +151,7 @@ function negativeImages(row: Row, names: readonly string[]): string[] | string[]
   return sets.length === 1 ? sets[0]! : sets;
 }
 
-/** The row with its preference swapped, for a share of rows that depends on seed and id alone. */
+/** The row with its preference swapped, for a share of rows drawn from seed and id. */
 function flip(record: VprefRecord, share: number, seed: number): VprefRecord {
   if (share === 0) return record;
   const draws = randomStream(seed, record.id, 'pair/flip');

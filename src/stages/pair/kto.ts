@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// KTO: single responses, each marked desirable or not; out of a pair, or out of scores.
+// KTO: single responses, each labelled desirable or not, from a pair or from scores.
 import type { Row } from '../../flow/stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
 import { bestAndWorse, countedRuns, noRuns, scoredResponses } from './scores.ts';
@@ -30,7 +30,7 @@ function fromThreshold(row: Row, options: RuleOptions, threshold: number) {
   return scored.map(({ response, index, score }) => marked(response.text, index, score, score >= threshold));
 }
 
-/** The best is desirable, what is clearly worse is not, and what lies between is left out. */
+/** The best response is desirable, clearly worse ones are undesirable, those between are dropped. */
 function fromBest(row: Row, options: RuleOptions) {
   const sides = bestAndWorse(row, options);
   if ('dropped' in sides) return sides;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a pairing rule is. To add one: a file with a Rule, and a line in index.ts.
+// The interface of a pairing rule. To add one: a file with a Rule, and a line in index.ts.
 
 import type { Row } from '../../flow/stage.ts';
 import type { Response, VprefRecord } from '../../records/record.ts';
 
-/** How a response's scores become one number. */
+/** How a response's scores are combined into one number. */
 export interface Scoring {
   /** Metric -> weight in the sum. */
   metrics: Readonly<Record<string, number>>;
-  /** In place of metrics: minus the number of claims whose P(yes) is below `doubt`. */
+  /** Instead of metrics: minus the number of claims with P(yes) below `doubt`. */
   by?: 'claims';
   doubt?: number;
-  /** Only annotations with this guide, by this judge, of this run; all of them, averaged, when absent. */
+  /** Only annotations with this guide, judge and run; default: the mean of all. */
   guide?: string;
   judge?: string;
   run?: number;
@@ -22,43 +22,43 @@ export type Ties = 'first' | 'random' | 'drop';
 
 export interface RuleOptions {
   scoring: Scoring;
-  /** How much better chosen must score than rejected; more than 0 in any case. */
+  /** Minimum difference of the chosen and rejected scores; always above 0. */
   margin: number;
   ties: Ties;
-  /** Rejected responses of a pair; absent: one, and a pair for each distorted view. */
+  /** Rejected responses per pair; absent: one, and a pair per distorted view. */
   negatives?: number;
-  /** gap: how far below the chosen response a rejected one may lie. */
+  /** gap: allowed band of the difference between chosen and rejected. */
   gap?: { low: number; high: number };
-  /** gap: what becomes the weight of a pair. */
+  /** gap: the source of a pair's weight. */
   weightBy?: 'gap';
   /** Views whose responses are rejected; every view when absent. */
   views?: readonly string[];
   /** Only responses with this label. */
   label?: string;
-  /** Only responses that ended by themselves. */
+  /** Only responses that ended with the end token or a stop text. */
   finishedOnly: boolean;
-  /** sft: where the response comes from. */
+  /** sft: the source of the response. */
   from: 'reference' | 'judge' | 'best';
-  /** sft --from best: least score. */
+  /** sft --from best: minimum score. */
   minScore?: number;
-  /** kto: scores from here on are desirable, lower ones not; absent: best against more than `margin` below it. */
+  /** kto: scores of at least this are desirable, lower ones undesirable; absent: best against those more than `margin` below. */
   threshold?: number;
   seed: number;
-  /** Keep the quirks of the published code. */
+  /** Reproduce the published code's quirks. */
   faithful: boolean;
 }
 
-/** What one record is made into: fields to set, and the suffix of its id when there are several. */
+/** One output row: fields to set, and the suffix of its id if there are several. */
 export interface Picked {
-  /** Place for `id#suffix`; absent: the record keeps its id. */
+  /** Suffix of `id#suffix`; absent: the record keeps its id. */
   suffix?: number;
   fields: Partial<VprefRecord> & { pair: NonNullable<VprefRecord['pair']> };
 }
 
-/** Rows of a record under a rule, or why there is none. `left` counts parts of a record that gave no row. */
+/** Rows of a record under a rule, or the reason for none. `left` counts parts of a record that gave no row. */
 export type Rule = (row: Row, options: RuleOptions, left: (reason: string) => void) => Picked[] | { dropped: string };
 
-/** Responses that may take part: with their place in the record, failed ones and other labels left out. */
+/** Usable responses with their index in the record; failed ones and other labels are excluded. */
 export function usableResponses(record: VprefRecord, options: RuleOptions): { response: Response; index: number }[] {
   const { label, finishedOnly } = options;
   const usable: { response: Response; index: number }[] = [];

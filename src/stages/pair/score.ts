@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pairs from a judge's scores: the best answer against one that is clearly worse.
+// Pairs from a judge's scores: the best response against one that is clearly worse.
 
 import type { Row } from '../../flow/stage.ts';
 import { randomStream } from '../../records/random.ts';
@@ -9,7 +9,7 @@ import { bestAndWorse, countedRuns, noRuns, type ScoredResponse } from './scores
 /**
  * chosen: first response with the highest sum. rejected: uniformly among those at least `margin` below.
  *   Source: findalexli/mllm-dpo eval_logp_for_ddp_self_sampled_llava8times.ipynb (sum of helpfulness, correctness
- *   and coherence, margin 2). Its code may pair two responses of the same text; only --faithful does.
+ *   and coherence, margin 2). The published code may pair two equal responses; only --faithful reproduces that.
  */
 export const score: Rule = (row, options) =>
   pairByScore('score', row, options, (worse) => {

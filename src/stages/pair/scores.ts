@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scores of responses from the record's annotations. Only judge runs that came out well count.
+// Scores of responses from the record's annotations. Only judge runs with outcome ok count.
 
 import type { Row } from '../../flow/stage.ts';
 import { isDoubtful } from '../../records/claim.ts';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Annotation, Response } from '../../records/record.ts';
@@ -10,16 +11,16 @@ import { type RuleOptions, type Scoring, usableResponses } from './rule.ts';
 
 export interface ScoredResponse {
   response: Response;
-  /** Place in `responses`. */
+  /** Index in `responses`. */
   index: number;
   /** Weighted sum of metrics, averaged over judge runs. */
   score: number;
 }
 
-/** Scores that are averages of whole numbers are equal when they differ by less. */
+/** Tolerance: averages of whole numbers that differ by less are equal. */
 const ROUNDING = 1e-9;
 
-/** Judge runs that count: outcome ok, and of the guide, judge and run asked for. */
+/** Judge runs with outcome ok and the requested guide, judge and run. */
 export function countedRuns(row: Row, { guide, judge, run, by }: Scoring): { annotation: Annotation; path: string }[] {
   return (row.record.annotations ?? []).flatMap((annotation, index) => {
     const counts =
@@ -32,14 +33,14 @@ export function countedRuns(row: Row, { guide, judge, run, by }: Scoring): { ann
   });
 }
 
-/** Why a record has no counted run. */
+/** The reason why a record has no counted run. */
 export function noRuns(row: Row): { dropped: string } {
   const { annotations = [] } = row.record;
   if (annotations.length === 0) return { dropped: 'no annotations' };
   return { dropped: annotations.some(({ outcome }) => outcome === 'ok') ? 'no annotation asked for' : 'judge failed' };
 }
 
-/** Mean of each metric over the counted runs, for each response; undefined where no run graded it. Throws RecordError. */
+/** Mean of each metric over the counted runs, for each response; undefined if no run scored it. Throws RecordError. */
 export function meanMetrics(
   row: Row,
   scoring: Scoring,
@@ -54,7 +55,7 @@ export function meanMetrics(
       throw new RecordError(
         row,
         `${path}.scores`,
-        `${responses.length} entries, one per response`,
+        `${count(responses.length, 'entry', 'entries')}, one per response`,
         String(scores?.length ?? 'none'),
       );
     for (const [index, graded] of scores.entries()) {
@@ -91,7 +92,7 @@ export function scoredResponses(row: Row, options: RuleOptions): ScoredResponse[
   });
 }
 
-/** Minus the doubtful claims, averaged over judge runs. A response without claims says nothing that could be doubted, and takes no part. */
+/** Minus the number of doubtful claims, averaged over judge runs. A response without claims is excluded. */
 function scoredByClaims(row: Row, options: RuleOptions): ScoredResponse[] {
   const runs = countedRuns(row, options.scoring);
   const { responses = [] } = row.record;
@@ -100,7 +101,7 @@ function scoredByClaims(row: Row, options: RuleOptions): ScoredResponse[] {
       throw new RecordError(
         row,
         `${path}.claims`,
-        `${responses.length} entries, one per response`,
+        `${count(responses.length, 'entry', 'entries')}, one per response`,
         String(annotation.claims!.length),
       );
   return usableResponses(row.record, options).flatMap(({ response, index }) => {
@@ -111,7 +112,7 @@ function scoredByClaims(row: Row, options: RuleOptions): ScoredResponse[] {
   });
 }
 
-/** The best of them; undefined when there are several and ties are to be dropped. */
+/** The best of them; undefined for a tie if ties are dropped. */
 export function bestResponse(
   row: Row,
   scored: readonly ScoredResponse[],
@@ -123,12 +124,12 @@ export function bestResponse(
   return ties === 'drop' ? undefined : best[randomStream(seed, row.record.id, 'pair/tie').nextInt(best.length)];
 }
 
-/** Those that score at least `margin` less than the best, and less at all. */
+/** Responses that score at least `margin` below the best, and strictly below it. */
 function clearlyWorse(scored: readonly ScoredResponse[], best: ScoredResponse, margin: number): ScoredResponse[] {
   return scored.filter(({ score }) => score <= best.score - margin + ROUNDING && score < best.score - ROUNDING);
 }
 
-/** The best of a record's graded responses and those clearly worse, or why there are no two such sides. */
+/** The best of a record's scored responses and the clearly worse ones, or the reason if a side is empty. */
 export function bestAndWorse(
   row: Row,
   options: RuleOptions,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SeVa: the response to the clean image is chosen, the response to a distorted one rejected; equal responses say nothing.
+// SeVa: the response to the clean image is chosen, the response to a distorted one rejected; equal responses are dropped.
 //   Source: Zhu et al. 2024, section 3.2 and algorithm 1; several rejected responses: eq. 18.
 import type { Response } from '../../records/record.ts';
 import { type Picked, type Rule, type RuleOptions, usableResponses } from './rule.ts';
@@ -72,7 +72,7 @@ function texts(chosen: string, rejected: string, options: RuleOptions) {
   return { chosen: published(chosen, options), rejected: published(rejected, options) };
 }
 
-/** The published code takes line breaks out of responses and puts nothing in their place. */
+/** The published code deletes line breaks from responses, without a blank instead. */
 function published(text: string, { faithful }: RuleOptions): string {
   return faithful ? text.replaceAll('</s>', '').replaceAll('\n', '') : text;
 }

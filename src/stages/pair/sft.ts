@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One answer to learn from: the data set's, the judge's own, or the best sampled one (rejection sampling).
+// One response to learn from: the reference, the judge's own answer, or the best sampled one (rejection sampling).
 import type { Row } from '../../flow/stage.ts';
 import type { Picked, Rule, RuleOptions } from './rule.ts';
 import { bestResponse, countedRuns, noRuns, scoredResponses } from './scores.ts';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Short-answer bias: one short answer is more frequent among chosen than among rejected. Training then teaches the word, not the image.
+// Short-answer bias: a short answer is more frequent among chosen than among rejected responses. Training then learns the word, not the image.
 import type { VprefRecord } from '../../records/record.ts';
 
-/** How often a response was chosen and rejected. */
+/** Counts of a response among chosen and rejected. */
 interface Tally {
   chosen: number;
   rejected: number;
@@ -10,20 +10,20 @@ interface Tally {
 
 export interface ShortAnswerBias extends Tally {
   answer: string;
-  /** Share among chosen, and among rejected responses. */
+  /** Shares among chosen and rejected responses. */
   chosenShare: number;
   rejectedShare: number;
 }
 
 const YES_OR_NO = /^\W{0,3}(yes|no)\b/i;
 const MAX_SHORT_LENGTH = 24;
-/** Short answers that are counted apart; rarer ones that come later cannot be a bias. */
+/** Maximum number of distinct short answers; later ones are too rare to be a bias. */
 const MAX_ANSWERS = 4096;
-/** A bias is a difference of shares of more than this that chance would not give (3 standard errors). */
+/** A bias is a difference of shares above this and above 3 standard errors. */
 const MIN_DIFFERENCE = 0.05;
 const MIN_DEVIATIONS = 3;
 
-/** "yes" or "no" for an answer that begins so, a short answer in lower case without its full stop; else undefined. */
+/** "yes" or "no" for a response that begins so; a short response in lower case without full stop; else undefined. */
 export function shortAnswer(text: string): string | undefined {
   const start = YES_OR_NO.exec(text);
   if (start !== null) return start[1]!.toLowerCase();
@@ -31,7 +31,7 @@ export function shortAnswer(text: string): string | undefined {
   return text.trim().replace(/[.!]$/, '').toLowerCase() || undefined;
 }
 
-/** Counts the pairs that go by. */
+/** Counts the pairs that pass through. */
 export class ShortAnswerCounter {
   #pairs = 0;
   #rejected = 0;
@@ -45,7 +45,7 @@ export class ShortAnswerCounter {
     else for (const text of rejected) this.#countRejected(text);
   }
 
-  /** Responses that are chosen more often than rejected, the strongest first. */
+  /** Short answers chosen more often than rejected, strongest first. */
   biases(): ShortAnswerBias[] {
     const biases: ShortAnswerBias[] = [];
     for (const [answer, { chosen, rejected }] of this.#tallies) {

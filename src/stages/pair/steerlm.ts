@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SteerLM: every graded response is learned, with its grades in the prompt.
+// SteerLM: trains on every scored response, with its scores in the prompt.
 //   Source: Dong et al. 2023 (2310.05344); wording: see ../steerlm.ts.
 import { STEER_ATTRIBUTES, steerRequest, withRequest } from '../../records/steerlm.ts';
 import { type Rule, usableResponses } from './rule.ts';
@@ -11,7 +11,7 @@ export const steerlm: Rule = (row, options) => {
   const picked = usableResponses(row.record, options).flatMap(({ response, index }) => {
     const mean = means[index];
     if (mean === undefined) return [];
-    // Grades are whole numbers to the model, also where runs were averaged.
+    // The prompt needs whole numbers, so averages over runs are rounded.
     const attributes = Object.fromEntries(Object.entries(mean).map(([name, grade]) => [name, Math.round(grade)]));
     const prompt = withRequest(row.record.prompt, steerRequest(attributes));
     return [

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filters that need all pairs at once: balance between chosen and rejected, and a most number of pairs.
+// Filters that need all pairs: balance between chosen and rejected, and a maximum number of pairs.
 
 import type { RowResult } from '../../flow/stage.ts';
 import { randomStream } from '../../records/random.ts';
@@ -8,14 +8,14 @@ import { type Limit, limitCandidates } from '../import/select.ts';
 import { ShortAnswerCounter, shortAnswer } from './short-answer-bias.ts';
 
 export interface WholeFilters {
-  /** Leave out pairs until no short answer is chosen clearly more often than rejected. */
+  /** Drop pairs until no short answer is chosen significantly more often than rejected. */
   balance: boolean;
-  /** At most so many pairs, of one source or in all. */
+  /** Maximum number of pairs, per source or in total. */
   limits: readonly Limit[];
   seed: number;
 }
 
-/** The results without the pairs that the filters leave out. Holds all of them in memory. */
+/** The results without the dropped pairs. Holds all results in memory. */
 export async function* filterWhole(
   results: AsyncIterable<RowResult>,
   filters: WholeFilters,
@@ -35,10 +35,10 @@ function without(result: RowResult, gone: ReadonlyMap<VprefRecord, string>): Row
   return records.length > 0 ? { ...result, records } : { ...result, records, dropped: gone.get(first)! };
 }
 
-/** Marks pairs that choose a response of a bias and reject another, as many as the bias is strong. */
+/** Marks pairs that choose a biased answer and reject another, as many as the bias requires. */
 function markSurplus(held: readonly RowResult[], seed: number, gone: Map<VprefRecord, string>): void {
   const pairs = held.flatMap(({ records }) => records).filter(({ chosen }) => chosen !== undefined);
-  // Each round evens out one response; a pair of two such responses weighs on both, so they are counted again.
+  // Each round balances one answer. A pair of two biased answers changes both counts, so count again.
   for (;;) {
     const left = pairs.filter((pair) => !gone.has(pair));
     const counter = new ShortAnswerCounter();

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // report --by PARAM: scores against a parameter, one chart a benchmark, from score rows that carry `params`.
+
 import { groupBy } from '../../benchmarks/scoring/score-row.ts';
+import { count } from '../../records/count.ts';
 import { UsageError } from '../../records/error.ts';
 import type { ByChart, ByLine, ByPoint, Interval, ScoreLine } from './data.ts';
 import { intervalOf, paramsOf } from './scores.ts';
 
 type Value = string | number | boolean;
 
-/** Rows that differ in this alone are repeats of one another. */
+/** Rows that differ only in this are repeats. */
 const REPEATS = 'seed';
-/** From this ratio of the largest to the smallest value on the axis is logarithmic. */
+/** Minimum ratio of the largest to the smallest value for a logarithmic axis. */
 const LOG_RATIO = 20;
 const MAX_LINES = 24;
 const MAX_POINTS = 2000;
@@ -19,7 +21,7 @@ export interface ByCharts {
   notes: string[];
 }
 
-/** The charts against one parameter. Throws UsageError when no row has it. */
+/** The charts against one parameter. Throws UsageError if no row has it. */
 export function byCharts(param: string, scores: readonly ScoreLine[]): ByCharts {
   const rows = scores.filter((row) => row.split === 'all');
   const hasParams = (row: ScoreLine) => Object.keys(paramsOf(row)).length > 0;
@@ -37,10 +39,11 @@ export function byCharts(param: string, scores: readonly ScoreLine[]): ByCharts 
   return {
     charts: charts.filter(({ lines }) => lines.length > 0),
     notes: [
-      numOthers > 0 && `--by ${param}: ${numOthers} score rows have other params and not ${param}: not in its charts`,
-      numNull > 0 && `--by ${param}: ${numNull} rows have no score: not in its charts`,
+      numOthers > 0 &&
+        `--by ${param}: ${count(numOthers, 'score row has', 'score rows have')} other params and not ${param}: not in its charts`,
+      numNull > 0 && `--by ${param}: ${count(numNull, 'row has', 'rows have')} no score: not in its charts`,
       numLeftOut > 0 &&
-        `--by ${param}: ${numLeftOut} rows left out: a chart has ${MAX_LINES} lines and ${MAX_POINTS} points at most`,
+        `--by ${param}: ${count(numLeftOut, 'row')} left out: a chart has at most ${MAX_LINES} lines and ${MAX_POINTS} points`,
     ].filter((note) => note !== false),
   };
 }
@@ -80,7 +83,7 @@ function chartOf(
 
 interface Axis {
   isLog: boolean;
-  /** Of an axis of words: what stands at 0, 1, 2... */
+  /** Labels at 0, 1, 2... of an axis of words. */
   categories?: string[];
   place(value: Value): number;
 }
@@ -98,7 +101,7 @@ function axisOf(values: readonly Value[]): Axis {
   return { isLog: false, categories: [...places.keys()], place: (value) => places.get(String(value))! };
 }
 
-/** Of the other parameters those that part the rows, and those that all rows have alike. */
+/** The other parameters: those that differ between rows, and those that all rows share. */
 function otherParams(param: string, rows: readonly ScoreLine[]): { varying: string[]; same: [string, string][] } {
   const texts = new Map<string, Set<string>>();
   const names = new Set(rows.flatMap((row) => Object.keys(paramsOf(row))));
@@ -125,7 +128,7 @@ function scoreOf(row: ScoreLine): { score: number; interval?: Interval } {
   return { score: row.score as number, ...(interval && { interval }) };
 }
 
-/** Points from left to right: the mean of the repeats at each place. */
+/** Points from left to right: the mean of the repeats at each value. */
 function lineOf(name: string, rows: readonly ScoreLine[], place: (row: ScoreLine) => number): ByLine {
   const byPlace = groupBy(rows, place);
   const points = [...byPlace].map(([x, repeats]): ByPoint => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Claims of answers that a judge doubts (guide claims): beside the answers of pairs, and of records that are no pairs yet.
+// Claims of responses that a judge doubts (guide claims): shown beside the responses of pairs and of unpaired records.
 import { DOUBT, isDoubtful } from '../../records/claim.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { CheckedAnswers, DoubtfulClaim, RecordSection } from './data.ts';
@@ -41,7 +41,7 @@ export class ClaimSection implements RecordSection<CheckedAnswers[]> {
   }
 }
 
-/** Of chosen and each rejected answer. An answer is known by its text: a pair may have been swapped. */
+/** Claims of chosen and of each rejected response. Responses are matched by text, because a pair may have been swapped. */
 export function pairDoubts(record: VprefRecord): DoubtfulClaim[][] {
   const { responses = [], chosen, rejected, pair } = record;
   const doubt = typeof pair?.doubt === 'number' ? pair.doubt : DOUBT;
@@ -52,7 +52,7 @@ export function pairDoubts(record: VprefRecord): DoubtfulClaim[][] {
   });
 }
 
-/** The last annotation that has claims. */
+/** The last annotation with claims. */
 function checked({ annotations = [] }: VprefRecord) {
   return annotations.findLast(({ outcome, claims }) => outcome === 'ok' && claims !== undefined);
 }

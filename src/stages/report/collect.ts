@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a report shows, gathered from NDJSON rows of any kind: metric rows of train, score rows of eval, records of every stage.
+// Gathers the report's data from NDJSON rows of any kind: metric rows of train, score rows of eval, records of every stage.
 import type { VprefRecord } from '../../records/record.ts';
 import { byCharts } from './by.ts';
 import { ClaimSection } from './claims.ts';
@@ -32,9 +32,9 @@ export class ReportCollector {
     this.#claims = new ClaimSection(maxPairs, this.#images);
   }
 
-  /** Takes a row of the run that its file is of; returns false when it is nothing that a report knows. */
+  /** Takes a row of a file's run. Returns false for an unknown kind of row. */
   add(run: string, row: JsonObject): boolean {
-    // A summary of train is a row of both tables.
+    // A summary of train is in both tables.
     const isRun = this.#runs.take(run, row);
     if ([this.#curves, this.#samples, this.#scores, this.#stages].some((section) => section.take(run, row)) || isRun)
       return true;
@@ -43,7 +43,7 @@ export class ReportCollector {
     return true;
   }
 
-  /** Throws UsageError for a parameter of `by` that no score row has. */
+  /** Throws UsageError for a `by` parameter that no score row has. */
   finish(title: string, by: readonly string[] = []): { data: ReportData; notes: string[] } {
     const { judges, judgePairs } = this.#judges.data();
     const charts = by.map((param) => byCharts(param, this.#scores.all));

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Curves: the metric rows of train, with what it warned of and how it ended.
+// Curves: the metric rows of train, with its warnings and its end.
+import { count } from '../../records/count.ts';
 import type { Curves, JsonObject, Mark, RowSection } from './data.ts';
 
-/** Points of all runs together and of one, which is more than a chart has pixels, and runs whose curves the page holds. */
+/** Maximum points of all runs, points per run (more than a chart's pixels), and runs with curves. */
 const MAX_POINTS = 20_000;
 const MAX_POINTS_OF_RUN = 2000;
 const MAX_RUNS = 40;
 
-/** What train wrote of one run. */
+/** The rows of one run of train. */
 export interface Training {
   name: string;
-  /** By step; a step and the evaluation of its state are one row. */
+  /** Rows by step. A step and its evaluation are merged. */
   rows: JsonObject[];
   marks: Mark[];
   end?: JsonObject;
@@ -20,7 +21,7 @@ interface Gathered {
   rows: Map<number, JsonObject>;
   marks: Mark[];
   end?: JsonObject;
-  /** Steps that stand in the file twice with another loss: not of one run, resumed or not. */
+  /** Steps that occur twice with different losses, which a resumed run never has. */
   numConflicts: number;
 }
 
@@ -32,7 +33,7 @@ export class CurveSection implements RowSection<Curves[]> {
     if (typeof step !== 'number') return false;
     if (typeof warning === 'string') {
       const { marks } = this.#of(run);
-      // A resumed run warns again of what came after its checkpoint.
+      // A resumed run repeats the warnings after its checkpoint.
       if (!marks.some((mark) => mark.step === step && mark.name === warning))
         marks.push({ step, name: warning, message: typeof message === 'string' ? message : '' });
       return true;
@@ -50,7 +51,7 @@ export class CurveSection implements RowSection<Curves[]> {
     return true;
   }
 
-  /** Every run whole, for the table of runs. */
+  /** Every run with all its rows, for the table of runs. */
   trainings(): Training[] {
     return [...this.#runs].map(([name, { rows, marks, end }]) => ({
       name,
@@ -64,7 +65,7 @@ export class CurveSection implements RowSection<Curves[]> {
     const mixed = [...this.#runs].filter(([, { numConflicts }]) => numConflicts > 0);
     return mixed.map(
       ([name, { numConflicts }]) =>
-        `${name}: ${numConflicts} steps appear twice with different losses (two runs in one file?): the later rows are shown`,
+        `${name}: ${count(numConflicts, 'step appears', 'steps appear')} twice with different losses (two runs in one file?): the later rows are shown`,
     );
   }
 
@@ -89,10 +90,10 @@ function byStep(a: JsonObject, b: JsonObject): number {
   return (a.step as number) - (b.step as number);
 }
 
-// Figures of the run, not of the step: they have their place in the table of runs.
+// Figures of the run, not of a step: shown in the table of runs.
 const NOT_CURVES = new Set(['step', 'epoch', 'eval/best_step', 'eval/seconds']);
 
-/** Columns of every numeric metric, in the order the run first wrote them. */
+/** Columns of every numeric metric, in order of first appearance. */
 function curvesOf({ name, rows: all, marks, end }: Training, maxPoints: number): Curves {
   const rows = thinned(all, maxPoints);
   const keys = new Set<string>();
@@ -111,7 +112,7 @@ function curvesOf({ name, rows: all, marks, end }: Training, maxPoints: number):
   };
 }
 
-/** At most `max` rows and those with an evaluation: of each stretch of steps those with the lowest and the highest loss, so that no spike is lost. */
+/** At most `max` rows, plus those with an evaluation. Keeps the rows with the lowest and the highest loss of each range, so no spike is lost. */
 function thinned(rows: readonly JsonObject[], max: number): readonly JsonObject[] {
   if (rows.length <= max) return rows;
   const length = Math.ceil((2 * rows.length) / max);

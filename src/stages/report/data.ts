@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the page shows, section by section, and what gathers a section.
+// The page's data by section, and the interface of a section's collector.
 import type { VprefRecord } from '../../records/record.ts';
 import type { Picture } from './thumbnails.ts';
 
@@ -7,16 +7,16 @@ import type { Picture } from './thumbnails.ts';
 export interface Curves {
   name: string;
   keys: string[];
-  /** columns[0] is the step, columns[k + 1] belongs to keys[k]; null where a step lacks it. */
+  /** columns[0] is the step, columns[k + 1] belongs to keys[k]; null if a step lacks it. */
   columns: (number | null)[][];
-  /** Steps of the run; of a long one fewer are in the columns. */
+  /** Steps of the run. The columns of a long run hold fewer. */
   numSteps: number;
   marks?: Mark[];
-  /** The best evaluation, and the metric that says so. */
+  /** The best evaluation, and its metric. */
   best?: { step: number; key: string };
 }
 
-/** What train warned of at a step, and what to do. */
+/** A warning of train at a step, with advice. */
 export interface Mark {
   step: number;
   name: string;
@@ -25,22 +25,22 @@ export interface Mark {
 
 export type Interval = [low: number, high: number];
 
-/** Null: not known of that run. */
+/** Null: unknown for that run. */
 export type RunValue = number | string | null | { value: number; interval: Interval };
 
 export interface RunColumn {
   group: 'Settings' | 'Training' | 'Held out' | 'Cost' | 'Scores' | 'Watching';
   title: string;
   unit?: 'seconds' | 'bytes';
-  /** One per run. */
+  /** One value per run. */
   values: RunValue[];
 }
 
-/** The runs of all files side by side; columns that would be empty are not there. */
+/** The runs of all files side by side, without empty columns. */
 export interface RunTable {
   names: string[];
   columns: RunColumn[];
-  /** Settings that all runs have alike. */
+  /** Settings that all runs share. */
   shared: [name: string, value: string][];
   numLeftOut: number;
 }
@@ -50,12 +50,12 @@ export interface ByChart {
   param: string;
   benchmark: string;
   isLog: boolean;
-  /** Of a parameter that is no number: the words at 0, 1, 2... */
+  /** For a parameter that is not a number: the words at 0, 1, 2... */
   categories?: string[];
   lines: ByLine[];
-  /** Scores of files without params, such as those of the model before. */
+  /** Scores of files without params, such as those of the untrained model. */
   baselines: { name: string; score: number; interval?: Interval }[];
-  /** Other parameters, alike in all rows. */
+  /** Other parameters, equal in all rows. */
   same: [name: string, value: string][];
   numLeftOut: number;
 }
@@ -68,11 +68,11 @@ export interface ByLine {
 export interface ByPoint {
   x: number;
   mean: number;
-  /** Of each repeat. */
+  /** Values of the repeats. */
   scores: { score: number; interval?: Interval }[];
 }
 
-/** One score row with the file it stands in. */
+/** One score row with its file. */
 export interface ScoreLine {
   run: string;
   benchmark: string;
@@ -80,7 +80,7 @@ export interface ScoreLine {
   [figure: string]: unknown;
 }
 
-/** A pair as the browser lists it. */
+/** A pair in the page's list. */
 export interface PairItem {
   id: string;
   run: string;
@@ -91,12 +91,12 @@ export interface PairItem {
   rejectedScore?: number | number[];
   rule: string;
   view: string;
-  /** Indices into ReportData.images; -1 where a picture is not shown. */
+  /** Indices into ReportData.images; -1 for an image that is not shown. */
   images: number[];
   rejectedImages: number[];
   scores?: (Record<string, number> | null)[];
   responses?: string[];
-  /** Of chosen, then of each rejected answer. */
+  /** Claims of chosen, then of each rejected response. */
   doubtfulClaims?: DoubtfulClaim[][];
 }
 
@@ -105,7 +105,7 @@ export interface DoubtfulClaim {
   pYes: number;
 }
 
-/** The answers of a record whose claims were checked, and that is no pair. */
+/** The responses of an unpaired record with checked claims. */
 export interface CheckedAnswers {
   id: string;
   run: string;
@@ -114,16 +114,16 @@ export interface CheckedAnswers {
   answers: { text: string; name: string; numClaims: number; doubtful: DoubtfulClaim[] }[];
 }
 
-/** One prompt's answers over the steps of training. */
+/** The responses to one prompt over the steps of training. */
 export interface SampledPrompt {
   id: string;
   prompt: string;
   images: number[];
-  /** An answer stands once for the steps in which it stayed. */
+  /** A response appears once for consecutive steps without change. */
   runs: { run: string; answers: { from: number; to: number; text: string }[]; numLeftOut: number }[];
 }
 
-/** Rows of one file by what they carry. */
+/** Rows of one file by kind. */
 export interface FileCounts {
   run: string;
   rows: number;
@@ -142,32 +142,32 @@ export interface JudgeSummary {
   entries: number;
   outcomes: Record<string, number>;
   usage: Record<string, number>;
-  /** Over records that the judge has scored more than once. */
+  /** Over records that the judge scored more than once. */
   agreement: Agreement;
 }
 
-/** What --summary says of one run of a stage. */
+/** The --summary of one run of a stage. */
 export interface StageSummary {
   run: string;
   stage: string;
   read: number;
-  /** Absent where the run wrote no records. */
+  /** Absent if the run wrote no records. */
   written?: number;
-  /** Rows that gave none, by reason. */
+  /** Dropped rows, by reason. */
   dropped: Record<string, number>;
-  /** Answers left out of records that gave other rows, by reason. */
+  /** Dropped responses of records that gave other rows, by reason. */
   leftOut: Record<string, number>;
   failed: number;
-  /** What else the stage says of itself, in words. */
+  /** Other facts of the run, as text. */
   notes: string[];
   requests?: number;
   cached?: number;
   tokens?: number;
-  /** US dollars; null where the price is not known, absent where nothing was bought. */
+  /** US dollars; null if the price is unknown, absent if nothing was billed. */
   cost?: number | null;
 }
 
-/** How two judges of one guide agree over the records that both have scored. */
+/** Agreement of two judges under one guide, over the records that both scored. */
 export interface JudgePair {
   run: string;
   guide: string;
@@ -175,10 +175,10 @@ export interface JudgePair {
   agreement: Agreement;
 }
 
-/** By metric: share of equal scores, mean absolute difference, scores compared. */
+/** By metric: share of equal scores, mean absolute difference, number of compared scores. */
 export type Agreement = Record<string, { equal: number; meanDifference: number; n: number }>;
 
-/** Everything the page needs; images are not read before thumbnails.ts makes pictures of them. */
+/** All data of the page. Images are read later, by thumbnails.ts. */
 export interface ReportData {
   title: string;
   runs: RunTable;
@@ -193,7 +193,7 @@ export interface ReportData {
   judges: JudgeSummary[];
   judgePairs: JudgePair[];
   stages: StageSummary[];
-  /** What the page does not hold, by section. */
+  /** Counts of omitted items, by section. */
   leftOut: { curves: number; scores: number; samples: number; pairs: number; checked: number };
 }
 
@@ -201,12 +201,12 @@ export type JsonObject = Record<string, unknown>;
 
 /** Gathers one section of the page from rows of a kind. */
 export interface RowSection<Data> {
-  /** Takes a row of the file `run`; false when it is of another kind. */
+  /** Takes a row of the file `run`; returns false for another kind of row. */
   take(run: string, row: JsonObject): boolean;
   data(): Data;
 }
 
-/** The same from records, which belong to several sections. */
+/** Gathers a section from records, which belong to several sections. */
 export interface RecordSection<Data> {
   take(run: string, record: VprefRecord): void;
   data(): Data;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files: how many records each holds, by what they carry.
+// Files: the number of records in each, by kind.
 import type { VprefRecord } from '../../records/record.ts';
 import type { FileCounts, RecordSection } from './data.ts';
 import { isPair } from './pair-record.ts';

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pictures that the page shows, each once however many rows show it.
+// The page's images, each stored once.
 import type { ViewOp } from '../../records/record.ts';
 import type { Picture } from './thumbnails.ts';
 
 export class ImageList {
-  /** By image and operations. */
+  /** Index by image and operations. */
   readonly #pictures = new Map<string, { place: number; picture: Picture }>();
 
   /** The index of an image, or of a view of it. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // NDJSON files of any stage -> one HTML page.
+import { count } from '../../records/count.ts';
 import { UsageError } from '../../records/error.ts';
 import { ReportCollector } from './collect.ts';
 import { type NamedFile, runNames } from './names.ts';
@@ -13,15 +14,15 @@ export interface ReportInput extends NamedFile {
 
 export interface ReportOptions {
   title: string;
-  /** Parameters that scores are charted against. */
+  /** Parameters to chart scores against. */
   by: readonly string[];
-  /** Pairs listed at most. */
+  /** Maximum pairs listed. */
   maxPairs: number;
-  /** Pictures included at most. */
+  /** Maximum images included. */
   maxImages: number;
 }
 
-/** The page, and what is to be said of it. Throws UsageError when there is nothing to show. */
+/** The page and notes for the user. Throws UsageError if there is nothing to show. */
 export async function makeReport(
   inputs: readonly ReportInput[],
   options: ReportOptions,
@@ -38,6 +39,6 @@ export async function makeReport(
   }
   if (numKnown === 0) throw new UsageError('expected records, metric rows or score rows, got none');
   const { data, notes } = collector.finish(options.title, options.by);
-  if (numUnknown > 0) notes.unshift(`${numUnknown} rows are neither records, metrics nor scores: skipped`);
+  if (numUnknown > 0) notes.unshift(`${count(numUnknown, 'row')} skipped: not a record, metric or score row`);
   return { html: await reportPage(data, await makeThumbnails(data.images, options.maxImages)), notes };
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Judges: what each said, and how far they agree with themselves and with each other.
+// Judges: counts and scores of each, and agreement with itself and with others.
 import type { Annotation, VprefRecord } from '../../records/record.ts';
 import type { Agreement, JudgePair, JudgeSummary, RecordSection } from './data.ts';
 
@@ -36,7 +36,7 @@ export class JudgeSection implements RecordSection<JudgeData> {
     };
   }
 
-  /** The first scores of each judge against those of every other judge under the same guide. */
+  /** Compares the first scores of each judge with those of every other judge under the same guide. */
   #compare(run: string, annotations: readonly Annotation[]): void {
     const first = new Map<string, Annotation>();
     for (const entry of annotations) {
@@ -60,7 +60,7 @@ export class JudgeSection implements RecordSection<JudgeData> {
   }
 }
 
-/** Scores of the same answers, twice. */
+/** Two sets of scores for the same responses. */
 class AgreementCounter {
   readonly #sums: Record<string, { equal: number; difference: number; n: number }> = {};
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which run a file is of: its name without what says the kind of its rows, so that seva.metrics.ndjson and seva.summary.ndjson are both of "seva".
+// The run of a file: its name without the suffix for the kind of rows. seva.metrics.ndjson and seva.summary.ndjson both belong to "seva".
 import { basename, dirname, resolve } from 'node:path';
 import { UsageError } from '../../records/error.ts';
 
-/** A file of the command line, and the name that NAME=FILE gives it. */
+/** A file of the command line, and its name from NAME=FILE. */
 export interface NamedFile {
   file: string;
   name?: string;
@@ -14,11 +14,11 @@ const KIND = /(?:^|\.)(metrics|summary|scores|gate|samples)$/;
 interface Candidate {
   name: string;
   kind: string;
-  /** Folders above, the nearest last. */
+  /** Parent folders, nearest last. */
   folders: string[];
 }
 
-/** A name for each file. Names that two files of a kind would share get the folders in front that distinguish them. Throws UsageError for a file that is given twice. */
+/** A name for each file. If two files of a kind would share a name, the distinguishing folders are prepended. Throws UsageError for a repeated file. */
 export function runNames(files: readonly NamedFile[]): string[] {
   const paths = files.map(({ file }) => (file === '-' ? file : resolve(file)));
   const twice = paths.findIndex((path, index) => paths.indexOf(path) < index);
@@ -38,7 +38,7 @@ function candidate(file: string, path: string, name: string | undefined): Candid
   return { name: base.replace(KIND, '') || folders.pop() || base, kind, folders };
 }
 
-/** Names that two files of a kind share, and that a folder may distinguish. */
+/** Names that two files of a kind share, and that folders can distinguish. */
 function sharedNames(candidates: readonly Candidate[]): Set<string> {
   const key = ({ name, kind }: Candidate) => JSON.stringify([name, kind]);
   const counts = new Map<string, number>();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One self-contained HTML file: data, style and scripts inside, nothing fetched.
+// One self-contained HTML file: data, style and scripts are embedded, nothing is fetched.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { RunError } from '../../records/error.ts';
 import type { ReportData } from './data.ts';
 
-/** In the order in which the browser runs them. */
+/** Scripts in execution order. */
 const SCRIPTS = [
   'dom.js',
   'chart.js',
@@ -22,7 +22,7 @@ const SCRIPTS = [
   'main.js',
 ];
 
-/** The page for `data`; `pictures` are data: URIs by image index, null where there is none. */
+/** The page for `data`; `pictures` are data: URIs by image index, null if there is none. */
 export async function reportPage(data: ReportData, pictures: readonly (string | null)[]): Promise<string> {
   const assets = assetsDir();
   const [css, ...scripts] = await Promise.all(
@@ -50,7 +50,7 @@ function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 
-// "</script>" inside a text would end the element that holds the data.
+// "</script>" inside a text would end the data element.
 function escapeJson(value: unknown): string {
   return JSON.stringify(value).replace(
     /[<\u2028\u2029]/g,
@@ -58,7 +58,7 @@ function escapeJson(value: unknown): string {
   );
 }
 
-/** assets/report/ of the package, whether it runs bundled or from its sources. */
+/** assets/report/ of the package, both for the bundle and for the sources. */
 function assetsDir(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== dirname(folder); folder = dirname(folder))
     if (existsSync(join(folder, 'assets', 'report', 'main.js'))) return join(folder, 'assets', 'report');

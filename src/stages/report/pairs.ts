@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pairs: the first of each file, for reading one by one, and the pictures that they show.
+// Pairs: the first of each file, with their images.
 import type { VprefRecord } from '../../records/record.ts';
 import { hasPixelOps, type ViewInputs, viewImages } from '../../records/view.ts';
 import { pairDoubts } from './claims.ts';
@@ -53,7 +53,7 @@ export class PairSection implements RecordSection<PairItem[]> {
   }
 }
 
-/** What the rejected answer was given to: image-side negatives, else the first view where it changes pixels. */
+/** The images of the rejected response: image-side negatives, else the first view if it changes pixels. */
 function rejectedPictures(record: VprefRecord): Pick<ViewInputs, 'images' | 'ops'> {
   const { rejected_images: negatives, views: [view] = [], images = [] } = record;
   if (negatives !== undefined) return { images: negatives.flat() };
@@ -62,7 +62,7 @@ function rejectedPictures(record: VprefRecord): Pick<ViewInputs, 'images' | 'ops
 }
 
 function describeOp({ op, ...parameters }: { op: string; [name: string]: unknown }): string {
-  // The seed is in the record; to a reader it is sixteen digits of noise.
+  // The seed is in the record and means nothing to a reader.
   const shown = Object.entries(parameters).filter(
     ([name, value]) => name !== 'seed' && ['number', 'string', 'boolean'].includes(typeof value),
   );

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { VprefRecord } from '../../records/record.ts';
 
-/** A prompt as it is read: a dialogue with its roles, images as <image>. */
+/** A prompt as text: a dialogue with roles, images as <image>. */
 export function promptText({ prompt }: Pick<VprefRecord, 'prompt'>): string {
   if (typeof prompt === 'string') return prompt;
   return prompt

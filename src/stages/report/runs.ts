@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs compared: settings that differ, final and best metrics, cost, scores. One row per run, from metric rows, the row of train's --summary, score and gate rows.
+// Table of runs: settings that differ, final and best metrics, cost, scores. One row per run, from metric rows, train's --summary, score and gate rows.
 import { isObject } from '../../records/field.ts';
 import type { Training } from './curves.ts';
 import type { JsonObject, RunColumn, RunTable, RunValue, ScoreLine } from './data.ts';
 import { intervalOf } from './scores.ts';
 
-/** Runs in the table at most. */
+/** Maximum runs in the table. */
 const MAX_RUNS = 500;
 
 interface Gate {
   failed: string[];
 }
 
-/** What is known of a run. */
+/** The data of a run. */
 interface Run {
   name: string;
   training?: Training;
   summary?: JsonObject;
   gate?: Gate;
-  /** By benchmark and part, such as "hallucination (short)". */
+  /** Scores by benchmark and part, such as "hallucination (short)". */
   scores: Map<string, ScoreLine[]>;
 }
 
@@ -34,7 +34,7 @@ export class RunSection {
       return true;
     }
     if (row.summary !== 'train' || typeof row.steps !== 'number') return false;
-    // Summaries of several runs in one file have no other name.
+    // Summaries of several runs in one file have no other name, so add a number.
     let name = run;
     for (let number = 2; this.#summaries.has(name); number++) name = `${run} (${number})`;
     this.#summaries.set(name, row);
@@ -62,7 +62,7 @@ export class RunSection {
       lines.push(line);
       known.set(key, lines);
     }
-    // What was not trained is what the others are compared with: it comes first.
+    // Untrained models come first, as the baseline of the others.
     const isBase = ({ training, summary, gate }: Run) =>
       training === undefined && summary === undefined && gate === undefined;
     const sorted = [...runs.values()].sort((a, b) => Number(isBase(b)) - Number(isBase(a)));
@@ -70,7 +70,7 @@ export class RunSection {
   }
 }
 
-/** Of which run a file's scores are: seva.short is the part "short" of seva, and so is before.short of before, which was not trained. */
+/** The run of a file's scores: seva.short is the part "short" of seva, and before.short that of before, an untrained model. */
 function scoreHomes(trained: ReadonlySet<string>, scores: readonly ScoreLine[]) {
   const files = new Set(scores.map(({ run }) => run));
   const split = (file: string) => {
@@ -111,10 +111,10 @@ function tableOf(all: readonly Run[], hasTraining: boolean): RunTable {
   };
 }
 
-/** Settings that change what is seen of a run, and not what it learns: they stand last. */
+/** Settings that change what a run prints and not what it learns: last columns. */
 const WATCHING = new Set(['eval', 'eval-every', 'sample-every', 'sample-prompts', 'save-every']);
 
-/** Settings that two runs have differently, and those that all with settings have alike. */
+/** Settings that differ between runs, and those that all runs with settings share. */
 function settingColumns(runs: readonly Run[]): { columns: RunColumn[]; shared: [string, string][] } {
   const settings = runs.map(({ summary }) =>
     isObject(summary?.settings) ? (summary.settings as JsonObject) : undefined,
@@ -164,7 +164,7 @@ function trainingColumns(runs: readonly Run[]): RunColumn[] {
   ];
 }
 
-/** The best evaluation of each run by the metric that it was judged by: of the row of its end, or, of a run that has none, of its rows so far. */
+/** The best evaluation of each run by its own metric: from its last row, or from its rows so far if it has not ended. */
 function heldOutColumns(runs: readonly Run[]): RunColumn[] {
   const best = runs.map(({ training, summary }) => {
     const end = training?.end ?? summary;
@@ -210,7 +210,7 @@ function costColumns(runs: readonly Run[]): RunColumn[] {
   ];
 }
 
-/** The headline of each benchmark, where a run has one. */
+/** The headline score of each benchmark, if a run has one. */
 function scoreColumns(runs: readonly Run[]): RunColumn[] {
   const keys = new Set(runs.flatMap(({ scores }) => [...scores.keys()]));
   return [...keys].map((key) => ({
@@ -218,7 +218,7 @@ function scoreColumns(runs: readonly Run[]): RunColumn[] {
     title: key,
     values: runs.map(({ scores }) => {
       const [line, ...others] = scores.get(key) ?? [];
-      // Several models or cells of a sweep in one file are no score of a run.
+      // A file with several models or sweep cells is not the score of one run.
       if (line === undefined || others.length > 0 || typeof line.score !== 'number') return null;
       const interval = intervalOf(line);
       return interval === undefined ? line.score : { value: line.score, interval };

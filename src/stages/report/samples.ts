@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Samples: what a model answered to the same prompts while it was trained (train --sample-every).
+// Samples: responses to the same prompts during training (train --sample-every).
 import type { VprefRecord } from '../../records/record.ts';
 import type { JsonObject, RowSection, SampledPrompt } from './data.ts';
 import type { ImageList } from './images.ts';
 import { promptText } from './prompt-text.ts';
 
-/** Prompts that are shown, and different answers of one run to one of them. */
+/** Maximum prompts shown, and maximum different responses of a run to one prompt. */
 const MAX_PROMPTS = 200;
 const MAX_ANSWERS = 40;
 
@@ -13,13 +13,13 @@ interface Gathered {
   id: string;
   prompt: string;
   images: string[];
-  /** Answers by run and step. */
+  /** Responses by run and step. */
   runs: Map<string, Map<number, string>>;
 }
 
 export class SampleSection implements RowSection<SampledPrompt[]> {
   readonly #images: ImageList;
-  /** By id and prompt: runs that sampled other prompts under the same ids are not compared. */
+  /** Keyed by id and prompt, because runs may use one id for different prompts. */
   readonly #prompts = new Map<string, Gathered>();
   readonly #leftOut = new Set<string>();
 
@@ -41,12 +41,12 @@ export class SampleSection implements RowSection<SampledPrompt[]> {
     this.#prompts.set(key, gathered);
     const answers = gathered.runs.get(run) ?? new Map<number, string>();
     gathered.runs.set(run, answers);
-    // A resumed run samples again what came after its checkpoint.
+    // A resumed run repeats the samples after its checkpoint.
     answers.set(step, response);
     return true;
   }
 
-  /** Prompts that the page does not hold. */
+  /** Prompts that are not shown. */
   get numLeftOut(): number {
     return this.#leftOut.size;
   }
@@ -59,7 +59,7 @@ export class SampleSection implements RowSection<SampledPrompt[]> {
   }
 }
 
-/** One answer for each stretch of steps in which it stayed the same; of very many the first and the last ones. */
+/** One response per range of steps without change; of very many, the first and the last ones. */
 function changes(answers: ReadonlyMap<number, string>): Omit<SampledPrompt['runs'][number], 'run'> {
   const all: { from: number; to: number; text: string }[] = [];
   for (const [step, text] of [...answers].sort(([a], [b]) => a - b)) {

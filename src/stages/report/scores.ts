@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scores: the rows of eval as they are, and charts of them against a parameter.
+// Scores: the rows of eval, and charts of them against a parameter.
 import { isObject } from '../../records/field.ts';
 import type { Interval, JsonObject, RowSection, ScoreLine } from './data.ts';
 
-/** Rows in the tables at most. */
+/** Maximum rows in the tables. */
 const MAX_LINES = 2000;
 
 export class ScoreSection implements RowSection<ScoreLine[]> {
@@ -35,7 +35,7 @@ export function intervalOf({ ci95 }: JsonObject): Interval | undefined {
     : undefined;
 }
 
-/** What the row was made with: numbers, words, booleans by name. */
+/** The row's params: numbers, words, booleans by name. */
 export function paramsOf({ params }: JsonObject): Record<string, string | number | boolean> {
   const entries = Object.entries(isObject(params) ? params : {});
   return Object.fromEntries(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stages: what --summary says of each run.
+// Stages: the --summary of each run.
+import { count } from '../../records/count.ts';
 import { isObject } from '../../records/field.ts';
 import type { JsonObject, RowSection, StageSummary } from './data.ts';
 
@@ -31,7 +32,7 @@ function stageSummary(run: string, stage: string, row: JsonObject): StageSummary
     typeof rule === 'string' && `rule ${rule}`,
     typeof judge === 'string' && `judge ${judge}`,
     typeof guide === 'string' && `guide ${guide}`,
-    typeof flipped === 'number' && flipped > 0 && `${flipped} preferences swapped`,
+    typeof flipped === 'number' && flipped > 0 && `${count(flipped, 'preference')} swapped`,
     ...leanTexts,
   ].filter((note): note is string => typeof note === 'string');
   return {

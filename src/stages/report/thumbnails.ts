@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small pictures for the page, as data: URIs, so that the file needs nothing beside it.
+// Thumbnails for the page, as data: URIs, so the file is self-contained.
 import { encodePng, loadImage } from '../../pixels/decode.ts';
 import { imageBytes } from '../../records/image-source.ts';
 import type { ViewOp } from '../../records/record.ts';
 import { replayView } from '../augment/make-view.ts';
 
-/** An image, and the operations of a view that are to be applied to it. */
+/** An image, and the operations of a view to apply. */
 export interface Picture {
   source: string;
   ops?: readonly ViewOp[] | undefined;
@@ -13,7 +13,7 @@ export interface Picture {
 
 const SIDE = 256;
 
-/** A data: URI of the picture, at most SIDE wide and high, or undefined when it cannot be read. */
+/** A data: URI of the thumbnail, at most SIDE wide and high, or undefined if the image is unreadable. */
 async function thumbnail({ source, ops }: Picture): Promise<string | undefined> {
   const { default: sharp } = await import('sharp');
   try {
@@ -29,7 +29,7 @@ async function thumbnail({ source, ops }: Picture): Promise<string | undefined> 
   }
 }
 
-/** Pictures of the first `max` sources; the others, and those that cannot be read, stay null. */
+/** Thumbnails of the first `max` sources; null for others and for unreadable images. */
 export async function makeThumbnails(sources: readonly Picture[], max: number): Promise<(string | null)[]> {
   const pictures: (string | null)[] = new Array(sources.length).fill(null);
   let next = 0;

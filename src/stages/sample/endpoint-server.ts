@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Responses from an OpenAI-compatible server: what is sent, what a whole response is, and how often it is asked for.
+// Responses from an OpenAI-compatible server: requests, checks of a complete response, repeated requests.
 import type { Row } from '../../flow/stage.ts';
 import { cutAtStop, failed, withoutSecrets } from '../../http/attempt.ts';
 import {
@@ -21,11 +21,11 @@ import { randomStream } from '../../records/random.ts';
 import { headerSecrets, versionHint } from '../../records/server-url.ts';
 import type { SamplingParams } from './sampling-params.ts';
 
-/** How to sample; a record's own sampling_params go before it. A server does no beam search and stops no repetition. */
-export interface EndpointSampling extends Omit<SamplingParams, 'numBeams' | 'repetitionMaxPeriod'> {
+/** How to sample. A record's sampling_params override these. Settings that a server does not take are at their defaults. */
+export interface EndpointSampling extends SamplingParams {
   model: string;
   seed: number;
-  /** Ask for log-probabilities; they go into `endpoint_logps`. */
+  /** Request log-probabilities, stored in `endpoint_logps`. */
   logprobs?: boolean | undefined;
   /** `original`, `all` (original and every view), or one view's name. */
   views: string;
@@ -34,25 +34,25 @@ export interface EndpointSampling extends Omit<SamplingParams, 'numBeams' | 'rep
 
 export interface EndpointOptions {
   client: HttpClient;
-  /** With its version part: http://host:8000/v1. */
+  /** URL with its version part: http://host:8000/v1. */
   baseUrl: string;
-  /** Sent as a bearer token when there is one. */
+  /** Sent as a bearer token, if set. */
   key?: string | undefined;
-  /** Of a URL with a login in it. */
+  /** Authorization header from a URL with a login. */
   login?: { authorization?: string } | undefined;
   sampling: EndpointSampling;
   flow: FlowControl;
   clock?: Clock | undefined;
   maxAttempts: number;
   maxDelayMs: number;
-  /** Rows under way at a time. */
+  /** Maximum concurrent rows. */
   window: number;
   signal?: AbortSignal | undefined;
-  /** Hears of what the server refuses and leaves out. */
+  /** Called for parameters that the server refuses and data that it omits. */
   warn(message: string): void;
 }
 
-/** The server with what it refuses; one for a run. */
+/** The server and the parameters that it refused; one per run. */
 export class EndpointServer {
   readonly #options: EndpointOptions;
   readonly #clock: Clock;
@@ -79,12 +79,12 @@ export class EndpointServer {
     this.#refused = new RefusedParameters(options.warn);
   }
 
-  /** Whether the server has refused a parameter, so that it did not sample by it. */
+  /** Whether the server refused a parameter, so it sampled without it. */
   refuses(parameter: string): boolean {
     return this.#refused.has(parameter);
   }
 
-  /** n responses to one prompt. Servers that give fewer than were asked for are asked again for the rest. */
+  /** n responses to one prompt. Repeats the request if a server returns fewer than requested. */
   async choices(row: Row, messages: ChatMessage[], sampling: EndpointSampling, wanted: { n: number; seed: number }) {
     const choices: ChatChoice[] = [];
     while (choices.length < wanted.n) {
@@ -126,7 +126,7 @@ export class EndpointServer {
         nextFloat: backoff.nextFloat,
       },
     );
-    // A cut, empty or filtered response counts too: it says how it ended.
+    // A cut, empty or filtered response counts too: its finish_reason records why.
     if (last.choices.length > 0 && attempt.outcome === last.outcome) return last;
     throw new RunError(attempt.outcome === 'ok' ? 'empty' : attempt.outcome, attempt.message ?? 'no answer');
   }
@@ -137,7 +137,7 @@ function chatParameters(sampling: EndpointSampling): ChatParameters {
     model: sampling.model,
     maxTokens: sampling.maxNewTokens,
     temperature: sampling.temperature,
-    // At their neutral values they are not sent: OpenAI's own server knows no top_k.
+    // Neutral values are not sent, because OpenAI's server refuses top_k.
     topP: sampling.topP === 1 ? undefined : sampling.topP,
     topK: sampling.topK === 0 ? undefined : sampling.topK,
     stop: sampling.stop,
@@ -145,7 +145,7 @@ function chatParameters(sampling: EndpointSampling): ChatParameters {
   };
 }
 
-/** Room for a token's log-probability in JSON, and for its text. */
+/** Maximum bytes of a token's log-probability and text in JSON. */
 const LOGPROB_BYTES = 512;
 const TOKEN_BYTES = 16;
 
@@ -154,8 +154,8 @@ function bodyLimit({ n = 1, maxTokens = 0, logprobs }: ChatParameters): number {
 }
 
 /**
- * The response as a record stores it. Throws RunError where there is none: no text, or an end that says it is not whole.
- * A server may leave in the blank that the template writes before a response; the one is taken off, as the engine does.
+ * The response as a record stores it. Throws RunError if there is no text, or if the finish reason says it is incomplete.
+ * Removes one leading blank, which the template writes and some servers return. The engine removes it too.
  */
 function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
   const end = endOf(choice);
@@ -163,7 +163,7 @@ function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
     const why = `finish_reason ${choice.finishReason}`;
     if (end === 'broken') throw new RunError('transport', `the server stopped early (${why})`);
     if (choice.isMissing || (end === 'none' && choice.text === ''))
-      throw new RunError(end === 'length' ? 'truncated' : 'empty', `no text in the answer (${why})`);
+      throw new RunError(end === 'length' ? 'truncated' : 'empty', `no text in the reply (${why})`);
     if (end === 'other')
       throw new RunError(
         'invalid',
@@ -173,7 +173,7 @@ function usable(choice: ChatChoice, { stop }: EndpointSampling): ChatChoice {
   const whole = { ...choice, text: choice.text.replace(/^ /, '') };
   const cut = cutAtStop(whole, stop);
   if (cut === whole) return whole;
-  // The sum is of more than what is left.
+  // The sum covers more tokens than the remaining text.
   const { logps: _, numTokens: __, perTokenLogps: ___, tokens: ____, ...rest } = cut;
   return { ...rest, finishReason: 'stop' };
 }

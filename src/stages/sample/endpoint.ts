@@ -8,25 +8,27 @@ import { CHAT_IMAGES, type ChatChoice, type ChatMessage, endOf } from '../../htt
 import { FlowControl, type RunSignals } from '../../http/flow.ts';
 import { type ImagePart, loadImageParts } from '../../http/image-part.ts';
 import { FatalCallError } from '../../http/retry.ts';
+import { count } from '../../records/count.ts';
 import { generatedSpans } from '../../records/dialogue.ts';
 import { FieldError, placed, RecordError, RunError } from '../../records/error.ts';
 import { placeImages } from '../../records/prompt.ts';
 import { randomStream } from '../../records/random.ts';
 import type { Message, Response, VprefRecord } from '../../records/record.ts';
+import { recordedSettings, SAMPLING_SETTINGS } from '../../records/sampling-settings.ts';
 import { ORIGINAL_VIEW, type ViewInputs, viewInputs } from '../../records/view.ts';
 import { renderedImages } from '../augment/render.ts';
 import { type EndpointOptions, type EndpointSampling, EndpointServer } from './endpoint-server.ts';
 import { recordSamplingParams } from './sampling-params.ts';
 
-/** The flow of an endpoint run. */
+/** The control flow of an endpoint run. */
 export function endpointFlow(concurrency: number): FlowControl {
   return new FlowControl({ concurrency });
 }
 
-/** Calls under way at a stop may still come in for this long. */
+/** After a stop signal, running calls may still finish within this time. */
 const GRACE_MS = 5000;
 
-/** Adds responses to each record. A key or model that the server refuses stops the run; other failures are the row's. */
+/** Adds responses to each record. A refused key or model stops the run; other failures fail only the row. */
 export function sampleEndpoint(options: EndpointOptions): Stage {
   return async function* (rows) {
     const sampler = new EndpointSampler(options);
@@ -43,23 +45,23 @@ export function sampleEndpoint(options: EndpointOptions): Stage {
     } finally {
       if (sampler.numWithoutLogps > 0)
         options.warn(
-          `${sampler.numWithoutLogps} responses have no endpoint_logps: the server gave no number for some of their tokens`,
+          `${count(sampler.numWithoutLogps, 'response has', 'responses have')} no endpoint_logps: the server gave no number for some of their tokens`,
         );
     }
   };
 }
 
-/** A call that hangs to its time limit holds up its own row's place, and no other call, over so many rows. */
+/** Rows that may wait behind a call that hangs until its time limit; other calls continue meanwhile. */
 const HELD = { rows: 1024, bytes: 64 * 1024 * 1024 };
 
-/** One sample's way through the turns of its conversation. */
+/** One sample and its generated turns so far. */
 interface Branch {
   view: string;
   index: number;
   messages: ChatMessage[];
   turns: string[];
   choice?: ChatChoice;
-  /** Of all turns; undefined once one has none. */
+  /** Sum over all turns; undefined if a turn has none. */
   logps: number | undefined;
   seed: number;
 }
@@ -67,7 +69,7 @@ interface Branch {
 class EndpointSampler {
   readonly #options: EndpointOptions;
   readonly #server: EndpointServer;
-  /** Responses whose log-probabilities were asked for and are not whole. */
+  /** Responses with missing or incomplete log-probabilities, although requested. */
   numWithoutLogps = 0;
 
   constructor(options: EndpointOptions) {
@@ -101,17 +103,16 @@ class EndpointSampler {
       responses: [...(record.responses ?? []), ...responses],
       sampling: {
         model: sampling.model,
-        // What the server refused it did not sample by.
-        ...(this.#server.refuses('temperature') ? {} : { temperature: sampling.temperature }),
-        ...(this.#server.refuses('top_p') ? {} : { top_p: sampling.topP }),
-        ...(this.#server.refuses('top_k') ? {} : { top_k: sampling.topK }),
-        max_new_tokens: sampling.maxNewTokens,
+        // Do not record a parameter that the server refused.
+        ...Object.fromEntries(
+          Object.entries(recordedSettings(sampling)).filter(([name]) => !this.#server.refuses(name)),
+        ),
         seed: sampling.seed,
       },
     };
   }
 
-  /** n samples of one view, turn by turn: the first open turn in one request, the later ones each on its own. */
+  /** n samples of one view, turn by turn: one request for the first open turn, then one request per sample and turn. */
   async #sampleView(row: Row, view: WantedView, sampling: EndpointSampling): Promise<Branch[]> {
     const images = await loadImageParts(
       await renderedImages(view).catch((cause) => Promise.reject(pixelFault(row, cause))),
@@ -168,10 +169,10 @@ function response(branch: Branch, sampling: EndpointSampling): Response {
     ...finishReason(choice!),
     seed: branch.seed,
   };
-  // Not `logps`: a server leaves the end token out, and its own temperature may be in.
+  // Not named `logps`, because a server omits the end token and may apply its temperature.
   if (branch.logps !== undefined) {
     made.endpoint_logps = branch.logps;
-    // Of the last turn, as `text`.
+    // Belongs to the last turn, as `text` does.
     made.endpoint_per_token_logps = choice!.perTokenLogps!;
     made.endpoint_tokens = choice!.tokens!;
   }
@@ -179,7 +180,7 @@ function response(branch: Branch, sampling: EndpointSampling): Response {
   return made;
 }
 
-/** A server that does not say how a response ended leaves it unsaid in the record too. */
+/** If the server gives no finish reason, the record has none either. */
 function finishReason(choice: ChatChoice): Pick<Response, 'finish_reason'> {
   const end = endOf(choice);
   if (choice.refusal !== undefined || end === 'filtered') return { finish_reason: 'error' };
@@ -191,7 +192,7 @@ interface WantedView extends ViewInputs {
   name: string;
 }
 
-/** The images of each wanted view. Throws RecordError for a view that only the engine can make. */
+/** The images of each wanted view. Throws RecordError for a view that only the engine can render. */
 function wantedViews(row: Row, wanted: string): WantedView[] {
   const { record } = row;
   const names = wanted === 'all' ? [ORIGINAL_VIEW, ...(record.views ?? []).map((view) => view.name)] : [wanted];
@@ -202,15 +203,18 @@ function wantedViews(row: Row, wanted: string): WantedView[] {
   });
 }
 
-/** The command line's parameters under the record's own sampling_params. */
+/** The record's sampling_params over those of the command line. */
 function withRecordParams(row: Row, sampling: EndpointSampling): EndpointSampling {
-  const {
-    numBeams,
-    repetitionMaxPeriod: _,
-    ...params
-  } = recordSamplingParams(row, { ...sampling, numBeams: 1, repetitionMaxPeriod: 0 });
-  if (numBeams > 1)
-    throw new RecordError(row, 'sampling_params.beams', '1 (an endpoint has no beam search)', String(numBeams));
+  const params = recordSamplingParams(row, sampling);
+  for (const { name, field, atEndpoint, default: off } of SAMPLING_SETTINGS) {
+    if (!atEndpoint && params[name] !== off)
+      throw new RecordError(
+        row,
+        `sampling_params.${field}`,
+        `${off} (an endpoint does not take it)`,
+        String(params[name]),
+      );
+  }
   return { ...sampling, ...params };
 }
 

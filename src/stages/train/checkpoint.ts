@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoints of a run: numbered directories, renamed when whole; the newest whole one is what --resume takes.
+// Checkpoints of a run: numbered directories, renamed when complete. --resume takes the newest complete one.
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';
@@ -8,7 +8,7 @@ import type { Cost } from './cost.ts';
 import type { HistoryState } from './history.ts';
 import { differences, type RunIdentity } from './run-identity.ts';
 
-/** What a checkpoint holds beside the tensors. */
+/** The contents of a checkpoint besides tensors. */
 interface RunState {
   /** Steps done. */
   step: number;
@@ -20,13 +20,13 @@ interface RunState {
 const STATE_FILE = 'trainer_state.json';
 const NAME = /^checkpoint-(\d+)$/;
 
-/** Path of the newest whole checkpoint below `dir`, or undefined. Directories that were never renamed are ignored. */
+/** Path of the newest complete checkpoint below `dir`, or undefined. Ignores directories that were never renamed. */
 export async function latestCheckpoint(dir: string): Promise<string | undefined> {
   const newest = (await checkpointNames(dir)).at(-1);
   return newest && join(dir, newest);
 }
 
-/** Saves everything under `dir`/checkpoint-STEP; older checkpoints beyond `keep` go once the new one is whole. Rank 0 writes for all. */
+/** Saves everything under `dir`/checkpoint-STEP; then deletes older checkpoints beyond `keep`. Rank 0 writes for all. */
 export async function saveCheckpoint(
   dir: string,
   trainer: TrainerEngine,
@@ -61,7 +61,7 @@ export async function saveCheckpoint(
   return final;
 }
 
-/** Loads a checkpoint into the trainer and returns what else it holds; rank 0 reads for all. Throws UsageError naming what differs when it belongs to another run. */
+/** Loads a checkpoint into the trainer and returns its other contents. Rank 0 reads for all. Throws UsageError with the differences if it belongs to another run. */
 export async function restoreCheckpoint(
   path: string,
   trainer: TrainerEngine,
@@ -90,7 +90,7 @@ async function readState(path: string): Promise<RunState> {
   }
 }
 
-/** Names of the whole checkpoints, oldest first. */
+/** Names of the complete checkpoints, oldest first. */
 async function checkpointNames(dir: string): Promise<string[]> {
   const names = await readdir(dir).catch((): string[] => []);
   return names.filter((name) => NAME.test(name)).sort((a, b) => stepOf(a) - stepOf(b));

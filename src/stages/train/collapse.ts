@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Signs that a preference run is going wrong, named so that they can be looked up (man vpref-train, WARNINGS). Each is raised once per run.
+// Warnings of a failing preference run, with the names of man vpref-train, WARNINGS. Each is raised once per run.
 
-/** What a step shows of each of its pairs. */
+/** The figures of one pair in a step. */
 export interface PairReward {
   chosenReward: number;
   rejectedReward: number;
@@ -14,21 +14,21 @@ export interface CollapseWarning {
   message: string;
 }
 
-/** Pairs that a judgement rests on: enough for the means to be steady at batch 16 and up. */
+/** Pairs per check: enough for stable means at batch 16 and above. */
 const WINDOW = 256;
-/** A chosen reward this far below 0 has lost beta^-1 nats per response against the reference. */
+/** At this chosen reward, a response has lost 1/beta nats against the reference. */
 const CHOSEN_REWARD_FLOOR = -1;
-/** Correlation of margin and length difference from which length explains most of what is learnt (r^2 > 0.64). */
+/** Minimum correlation of margin and length difference at which length explains most of the margin (r^2 > 0.64). */
 const LENGTH_CORRELATION = 0.8;
-/** sigmoid(-6) = 0.0025: the gradient of a pair beyond this margin is next to nothing. */
+/** sigmoid(-6) = 0.0025: the gradient of a pair beyond this margin is nearly zero. */
 const SATURATED_MARGIN = 6;
 
-/** Watches the pairs of a run, step after step. */
+/** Watches the pairs of a run. */
 export class CollapseWatch {
   #recent: PairReward[] = [];
   #raised = new Set<string>();
 
-  /** Takes a step's pairs and returns the warnings that they raise for the first time. */
+  /** Takes a step's pairs and returns new warnings. */
   observe(pairs: readonly PairReward[]): CollapseWarning[] {
     this.#recent.push(...pairs);
     if (this.#recent.length > WINDOW) this.#recent.splice(0, this.#recent.length - WINDOW);
@@ -83,7 +83,7 @@ function marginSaturation(pairs: readonly PairReward[]): CollapseWarning | undef
   };
 }
 
-/** Pearson's r; 0 when either side does not vary. */
+/** Pearson's r; 0 if either side is constant. */
 function correlation(x: readonly number[], y: readonly number[]): number {
   const meanX = x.reduce((sum, value) => sum + value, 0) / x.length;
   const meanY = y.reduce((sum, value) => sum + value, 0) / y.length;

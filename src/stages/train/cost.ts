@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run cost so far, its earlier, resumed starts included up to their last checkpoints.
+// The cost of a run so far, earlier starts included up to their last checkpoints.
 
 export interface Cost {
-  /** From before the first reference sum on, evaluations and checkpoints included; loading the model is not. */
+  /** Time from the first reference sum, evaluations and checkpoints included, model loading excluded. */
   seconds: number;
   steps: number;
-  /** Records that were learnt from, each as often as it was. */
+  /** Trained records, repeats counted. */
   records: number;
-  /** Decoder rows of the steps, image rows included. */
+  /** Decoder tokens of the steps, image tokens included. */
   tokens: number;
 }
 
@@ -16,7 +16,7 @@ export class CostCount {
   readonly #now: () => number;
   #earlier: Cost = { seconds: 0, steps: 0, records: 0, tokens: 0 };
 
-  /** `now`: seconds. */
+  /** `now`: in seconds. */
   constructor(now: () => number = () => performance.now() / 1000) {
     this.#now = now;
     this.#started = now();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Held-out rows under the model of the moment: the loss as that of a step over all of them, and the metrics of a step under eval/. Every rank scores
-// its share; all get all sums.
+// Evaluates held-out rows under the current model: the loss of a step over all of them, and a step's metrics under eval/. Every rank scores
+// its share and receives all sums.
+
 import type { LossNeeds, LossRow, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
+import { count } from '../../records/count.ts';
 import { RunError } from '../../records/error.ts';
 import type { EvalMetrics } from './history.ts';
 import { preferenceMetrics, rowFigures } from './metrics.ts';
@@ -11,17 +13,17 @@ import { everyRanks } from './reference.ts';
 export interface EvaluateOptions {
   /** Held-out rows. */
   numRows: number;
-  /** A row with its reference, by number. */
+  /** Prepares a row with its reference, by number. */
   load(number: number): Promise<TrainRow>;
   needs: LossNeeds;
   beta: number;
-  /** Rows that a rank scores at a time. */
+  /** Rows that a rank scores together. */
   batch: number;
   /** The same on all ranks. */
   isStopped(): Promise<boolean>;
 }
 
-/** Undefined when the run was stopped meanwhile. */
+/** Undefined if the run was stopped meanwhile. */
 export async function evaluate(trainer: TrainerEngine, options: EvaluateOptions): Promise<EvalMetrics | undefined> {
   const { numRows, needs, beta } = options;
   const scored = await scoreAll(trainer, options, true);
@@ -32,7 +34,7 @@ export async function evaluate(trainer: TrainerEngine, options: EvaluateOptions)
   if (!Number.isFinite(loss))
     throw new RunError(
       'nonfinite',
-      `the loss of the ${numRows} held-out records is not finite after step ${trainer.stepsDone}`,
+      `the loss of the ${count(numRows, 'held-out record')} is not finite after step ${trainer.stepsDone}`,
     );
   const metrics = Object.entries(preferenceMetrics(scored, beta)).map(([name, value]) => [`eval/${name}`, value]);
   return { 'eval/loss': loss, ...Object.fromEntries(metrics) };
@@ -53,7 +55,7 @@ async function scoreAll(
   let next = loadRound(0);
   for (let begin = 0; begin < numRows; begin += size) {
     const rows = await next;
-    // Made ready while these are scored.
+    // Prepared while these are scored.
     next = loadRound(begin + size);
     next.catch(() => undefined);
     if (await isStopped()) return undefined;
@@ -67,7 +69,7 @@ async function scoreAll(
   return all;
 }
 
-/** KTO's: the mean log-ratio of responses to another prompt, that of the next row, over all held-out rows; at least 0. */
+/** KTO's estimate: the mean log-ratio of each response to the next row's prompt, over all held-out rows; at least 0. */
 async function referencePoint(trainer: TrainerEngine, options: EvaluateOptions): Promise<number | undefined> {
   const { numRows, load } = options;
   const mismatched = async (number: number): Promise<TrainRow> => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The held-out side of a run: when it is evaluated, the adapter of the best evaluation, its metric rows.
+// Held-out evaluation of a run: its schedule, the adapter of the best evaluation, its metric rows.
 import { cp, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';
@@ -9,14 +9,14 @@ import type { EndRow, EvalRow } from './metrics.ts';
 export interface HeldOutOptions {
   /** Output directory of the run. */
   dir: string;
-  /** Steps between two evaluations; the state before the first and after the last step is evaluated too. */
+  /** Steps between two evaluations; also evaluates before the first and after the last step. */
   every: number;
   totalSteps: number;
   stepsPerEpoch: number;
-  /** Whether the run ends in the best state instead of the last. */
+  /** Whether the run's result is the best state instead of the last. */
   keepsBest: boolean;
   numRows: number;
-  /** Undefined when the run was stopped meanwhile. */
+  /** Undefined if the run was stopped meanwhile. */
   evaluate(): Promise<EvalMetrics | undefined>;
   warn(name: string, message: string): void;
 }
@@ -37,7 +37,7 @@ export class HeldOut {
     return (step % every === 0 || step === totalSteps) && !this.history.has(step) && !this.history.isOver;
   }
 
-  /** Evaluates the state that `trainer` is in; undefined when the run was stopped meanwhile. */
+  /** Evaluates the current state of `trainer`; undefined if the run was stopped meanwhile. */
   async run(trainer: TrainerEngine): Promise<EvalRow | undefined> {
     const { dir, stepsPerEpoch, keepsBest, numRows, evaluate, warn } = this.#options;
     const started = performance.now();
@@ -61,7 +61,7 @@ export class HeldOut {
     };
   }
 
-  /** The end of the run: the best state goes to the top of the directory. Returns whether it did. */
+  /** At the end of the run, copies the best state to the top of the directory. Returns whether it did. */
   async finish(trainer: TrainerEngine): Promise<boolean> {
     const { dir, keepsBest } = this.#options;
     if (!keepsBest) return false;
@@ -82,7 +82,7 @@ export class HeldOut {
     };
   }
 
-  /** After a checkpoint: states that were the best once, or are of a time line that was lost, go. */
+  /** After a checkpoint, deletes states that are no longer the best, or belong to steps before a resume. */
   async prune(): Promise<void> {
     const { dir } = this.#options;
     const best = this.history.best?.step;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The evaluations of a run: which was the best, whether it is time to stop, whether the held-out rows get worse while training gets better.
-// A plain object goes into the checkpoints, so that a resumed run decides as the straight one.
+// The evaluations of a run: the best one, early stopping, and overfitting (held-out rows get worse while training improves).
+// Its state is a plain object in the checkpoints, so a resumed run decides as an uninterrupted one.
 
-/** Which way a metric is better: the one table. A tie is no gain. */
+/** Whether a higher or a lower value of a metric is better. A tie is not an improvement. */
 export const metricDirections = {
   'eval/loss': 'lower',
   'eval/rewards/accuracies': 'higher',
@@ -15,16 +15,16 @@ export const metricDirections = {
 
 export type EvalMetric = keyof typeof metricDirections;
 
-/** Metrics of the held-out rows; those of rejected responses only where a loss has them. */
+/** Metrics of the held-out rows; those of rejected responses only if the loss has them. */
 export type EvalMetrics = { 'eval/loss': number } & Partial<Record<EvalMetric, number>>;
 
 export interface Evaluated {
   step: number;
-  /** Of the metric that decides. */
+  /** Value of the deciding metric. */
   value: number;
   /** Reward accuracy of the held-out rows. */
   accuracy?: number | undefined;
-  /** Mean reward accuracy of the steps since the evaluation before. */
+  /** Mean reward accuracy of the steps since the previous evaluation. */
   training?: number | undefined;
 }
 
@@ -40,7 +40,7 @@ export class EvaluationHistory {
   readonly #patience: number;
   #state: HistoryState = { evaluations: [], sum: 0, steps: 0 };
 
-  /** `patience`: evaluations without gain after which the run ends; 0: never. */
+  /** `patience`: evaluations without improvement after which the run ends; 0: never. */
   constructor(metric: EvalMetric, patience: number) {
     this.metric = metric;
     this.#patience = patience;
@@ -61,7 +61,7 @@ export class EvaluationHistory {
     this.#state.steps += 1;
   }
 
-  /** Takes an evaluation; true when it is the best so far. */
+  /** Takes an evaluation; returns true if it is the best so far. */
   add(step: number, metrics: EvalMetrics): boolean {
     const { evaluations, sum, steps } = this.#state;
     const training = steps === 0 ? undefined : sum / steps;
@@ -75,21 +75,21 @@ export class EvaluationHistory {
     return this.#state.evaluations.some((one) => one.step === step);
   }
 
-  /** The first of the best. */
+  /** The best evaluation; the first of equals. */
   get best(): Evaluated | undefined {
     const isBetter = (a: number, b: number) => (metricDirections[this.metric] === 'lower' ? a < b : a > b);
     const [first, ...others] = this.#state.evaluations;
     return first && others.reduce((best, one) => (isBetter(one.value, best.value) ? one : best), first);
   }
 
-  /** Whether the last evaluations brought no gain, as many as the run waits for. */
+  /** Whether the last `patience` evaluations brought no improvement. */
   get isOver(): boolean {
     const { evaluations } = this.#state;
     const last = evaluations.findIndex(({ step }) => step === this.best?.step);
     return this.#patience > 0 && evaluations.length - 1 - last >= this.#patience;
   }
 
-  /** Two evaluations in a row with a lower accuracy on `numRows` held-out rows, together beyond one standard error, while training's rose. */
+  /** Whether the accuracy on `numRows` held-out rows fell in two successive evaluations, in sum by more than one standard error, while training's rose. */
   isWorse(numRows: number): boolean {
     const [first, second, third] = this.#state.evaluations.slice(-3);
     if (third?.accuracy === undefined || third.training === undefined || second?.training === undefined) return false;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The training run: rows in, one metric row per step out, checkpoints on the way.
+// The training run: reads rows, yields one metric row per step, writes checkpoints.
+
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
+import { count } from '../../records/count.ts';
 import { RunError, UsageError } from '../../records/error.ts';
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CostCount } from './cost.ts';
@@ -23,8 +25,8 @@ import { Samples } from './samples.ts';
 import { steps } from './steps.ts';
 
 /**
- * Trains on `rows` until the last step or `stop` of any rank. On stop the state is saved and the generator ends, returning the stop code; else 0.
- * Every rank takes its rows of each step; rank 0 alone yields metrics, and reads and writes files.
+ * Trains on `rows` until the last step or `stop` of any rank. On stop, saves the state and returns the stop code; else returns 0.
+ * Every rank takes its rows of each step. Only rank 0 yields metrics, and reads and writes files.
  */
 export async function* train(
   { rows, sizes }: MeasuredRows,
@@ -51,7 +53,9 @@ export async function* train(
     samplePrompts: recordsDigest(options.samples.rows),
     sampleEvery: options.samples.every,
   };
-  const others = { batchSize, shuffle, lossOn, initAdapter, ...rendering, ...evaluation, ...answered };
+  const { dtype, quantize } = context.engine.info;
+  const weights = { ...(dtype !== 'f32' && { dtype }), ...(quantize !== 'none' && { quantize }) };
+  const others = { batchSize, shuffle, lossOn, initAdapter, ...weights, ...rendering, ...evaluation, ...answered };
   const run = runIdentity(rows, settings, others, context.fingerprint);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
@@ -63,7 +67,7 @@ export async function* train(
   const from = (await trainer.exchange(latest ?? ''))[0] || undefined;
 
   const plan = await planMemory(sizes, rowsOfStep, settings.totalSteps, trainer);
-  options.note(`${rows.length} records, ${settings.totalSteps} steps; ${trainer.memoryPlan()}`);
+  options.note(`${count(rows.length, 'record')}, ${count(settings.totalSteps, 'step')}; ${trainer.memoryPlan()}`);
   if (plan.activationBytes > plan.budget)
     warn('the activations may not fit in the free memory; a smaller --batch-tokens needs less');
 
@@ -169,7 +173,7 @@ export async function* train(
     stopped = yield* steps(trainer, load, stepping, options);
     isWhole = true;
   } finally {
-    // Whatever else ends the run (a row that cannot be read any more, a loss that is not finite, a closed pipe), the steps before it stay.
+    // On any other end (an unreadable row, a loss that is not finite, a closed pipe), save the steps so far.
     // Saving takes all ranks, which a failure has parted.
     if (!isWhole && numRanks === 1) await save().catch(() => undefined);
   }
@@ -192,7 +196,7 @@ function endNote({ step, stop_reason, best_step, best_metric, best_value, kept_s
   return `${stopped}best by ${best_metric}: step ${best_step} (${best_value.toPrecision(4)}); ${dir} holds step ${kept_step}${last}`;
 }
 
-// Ranks on machines that see different files would train one model on two data sets.
+// Ranks that see different files would train one model on different data.
 async function checkSameRun(trainer: TrainerEngine, digest: string): Promise<void> {
   const all = await trainer.exchange(digest);
   const other = all.findIndex((theirs) => theirs !== all[0]);

@@ -1,31 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// Before a run: every row is made ready but for its pixels, so that a bad one does not end it half-way; stored references are checked; rows that are too
-// long fail or are left out.
+// Before a run, prepares every row without pixels, so a bad row cannot end the run half-way. Checks stored references. Rows that are too
+// long fail or are dropped.
+
 import type { RowSize } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
+import { count } from '../../records/count.ts';
 import { UsageError } from '../../records/error.ts';
 import { checkReference, type ReferenceSource } from './reference.ts';
 import { weightNotes } from './row-weight.ts';
 import { isPair, isTooLong, measureTrainRow, type RowOptions } from './rows.ts';
 
-/** Rows to train on, and what decides the memory of each. */
+/** Rows to train on, and their sizes for the memory plan. */
 export interface MeasuredRows {
   rows: Row[];
   sizes: RowSize[];
 }
 
 export interface MeasureOptions extends RowOptions {
-  /** What happens to a row that does not fit the model's positions or --max-length. */
+  /** Whether a row longer than the model's positions or --max-length fails or is dropped. */
   onLong: 'fail' | 'drop';
-  /** Undefined: any stored reference is taken. */
+  /** Undefined: accept any stored reference. */
   referenceSource?: ReferenceSource;
   stop: AbortSignal;
   note(message: string): void;
   warn(message: string): void;
 }
 
-/** Throws RecordError and UsageError for what is wrong with a row, UsageError where none is left. */
+/** Throws RecordError and UsageError for an invalid row, UsageError if no row is left. */
 export async function measureRows(
   all: readonly Row[],
   options: MeasureOptions,
@@ -46,28 +48,29 @@ export async function measureRows(
   }
   for (const message of weightNotes(measured.rows, needs)) options.note(message);
   const numDropped = all.length - measured.rows.length;
-  if (numDropped > 0) warn(`${numDropped} of ${all.length} records are too long and left out (--on-long drop)`);
+  if (numDropped > 0)
+    warn(`${count(numDropped, 'record is', 'records are')} too long and left out, of ${all.length} (--on-long drop)`);
   if (measured.rows.length === 0) throw new UsageError('expected at least one record that is not too long, got none');
   if (numUnverified > 0)
     warn(
-      `${numUnverified} references were computed by version 0.1: texts and template are not verified (recompute them with precompute-ref)`,
+      `${count(numUnverified, 'reference was', 'references were')} computed by version 0.1: texts and template are not verified (recompute them with precompute-ref)`,
     );
   const isEqual = ({ record: { chosen, rejected } }: Row) => [rejected ?? []].flat().some((text) => text === chosen);
   const numEqual = measured.rows.filter((row) => isPair(row, needs) && isEqual(row)).length;
   if (numEqual > 0)
     warn(
-      `${numEqual} of ${measured.rows.length} records have equal chosen and rejected responses: such a pair teaches no preference`,
+      `${count(numEqual, 'record has', 'records have')} equal chosen and rejected responses, of ${measured.rows.length}: such a pair teaches no preference`,
     );
   const isUndesirable = (row: Row) => needs.ignoresLabel && row.record.label === false && !isPair(row, needs);
   const numUndesirable = measured.rows.filter(isUndesirable).length;
   if (numUndesirable > 0)
     warn(
-      `${numUndesirable} of ${measured.rows.length} records have label false, and their responses are learned all the same: sft does not read labels`,
+      `${count(numUndesirable, 'record has', 'records have')} label false, of ${measured.rows.length}: sft does not read labels, and trains on these responses too`,
     );
   return measured;
 }
 
-// Undefined for a row that is left out.
+// Undefined for a dropped row.
 async function sizeOf(row: Row, options: MeasureOptions, context: ModelContext): Promise<RowSize | undefined> {
   try {
     return await measureTrainRow(row, options, context);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory of a run, known before its first step: the size of every row, the largest micro-batch they make, the recompute level that fits.
+// The memory plan before the first step: sizes of all rows, the largest micro-batch, the recompute level that fits.
 import type { ImageInput, ImageLayout } from '../../engine/requests.ts';
 import type { MemoryPlan, RowSize, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 
-/** Steps beyond this many rows are not looked at: by then every row has met many others. */
+/** Maximum rows to plan for: until then every row has been batched with many others. */
 const MAX_PLANNED_ROWS = 200_000;
 
 export function rowSize({ segments, images }: TrainRow, layoutOf: (image: ImageInput) => ImageLayout): RowSize {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One row per step, under the names that trl logs.
+// One row per step, with trl's metric names.
 import type { RowSums, TrainRow } from '../../engine/train-requests.ts';
 import type { PairReward } from './collapse.ts';
 import type { EvalMetric, EvalMetrics } from './history.ts';
@@ -23,7 +23,7 @@ export interface MetricRow {
   peak_memory_bytes: number;
 }
 
-/** Held-out rows under the state after a step; 0: before the first. */
+/** Held-out metrics after a step; 0: before the first. */
 export interface EvalRow extends EvalMetrics {
   step: number;
   epoch: number;
@@ -38,11 +38,11 @@ export interface EndRow {
   best_step: number;
   best_metric: EvalMetric;
   best_value: number;
-  /** Whose state the output directory holds. */
+  /** The step whose state the output directory holds. */
   kept_step: number;
 }
 
-/** A sign that the run is going wrong, and what to do. */
+/** A warning about the run, with advice. */
 export interface WarningRow {
   step: number;
   warning: string;
@@ -51,7 +51,7 @@ export interface WarningRow {
 
 export type TrainOutput = MetricRow | EvalRow | EndRow | WarningRow;
 
-/** What the metrics of a row are made from. */
+/** The inputs of a row's metrics. */
 export type RowFigures = Pick<TrainRow, 'numRejected' | 'ref' | 'beta'> & RowSums;
 
 export function rowFigures(rows: readonly TrainRow[], sums: readonly RowSums[]): RowFigures[] {
@@ -63,7 +63,7 @@ export function rowFigures(rows: readonly TrainRow[], sums: readonly RowSums[]):
   }));
 }
 
-/** The pairs of a step: beta x (policy - reference) of the chosen and, averaged, of the rejected responses. Reference-free losses count from 0. */
+/** The rewards of a step's pairs: beta x (policy - reference) of the chosen and, averaged, of the rejected responses. In reference-free losses the reference is 0. */
 export function pairRewards(rows: readonly RowFigures[], beta: number): PairReward[] {
   return rows.flatMap((row) => {
     if (row.numRejected === 0) return [];
@@ -79,7 +79,7 @@ export function pairRewards(rows: readonly RowFigures[], beta: number): PairRewa
   });
 }
 
-/** Share of (chosen, rejected) pairs in which the chosen reward is the larger, averaged over pairs. */
+/** Share of (chosen, rejected) pairs with the larger chosen reward, averaged over rows. */
 function accuracy(rows: readonly RowFigures[]): number {
   return mean(
     rows.map((row) => {
@@ -90,7 +90,7 @@ function accuracy(rows: readonly RowFigures[]): number {
   );
 }
 
-/** Reward and log-probability figures of the pairs of a step; the log-probability of its responses where there are none. */
+/** Reward and log-probability figures of the pairs of a step; the log-probability of its responses if there are none. */
 export function preferenceMetrics(rows: readonly RowFigures[], beta: number): Partial<MetricRow> {
   const withRejected = rows.filter(({ numRejected }) => numRejected > 0);
   const chosenLogps = mean((withRejected.length > 0 ? withRejected : rows).map(({ policy }) => policy[0]!));

@@ -6,38 +6,38 @@ import type { Cost } from './cost.ts';
 import type { EvalMetric } from './history.ts';
 import type { EndRow, MetricRow } from './metrics.ts';
 
-/** Where a run is. */
+/** Progress of a run. */
 export type TrainProgress =
   | { phase: 'reference'; done: number; total: number }
   | { phase: 'steps'; done: number; total: number; row: MetricRow };
 
 export interface HeldOutInput {
   rows: Row[];
-  /** Steps between two evaluations; absent: an epoch's. */
+  /** Steps between two evaluations; absent: one epoch. */
   every?: number | undefined;
-  /** Evaluations without gain that end the run; 0: none do. */
+  /** Evaluations without improvement that end the run; 0: never. */
   patience: number;
-  /** What says which state the run ends in; absent without patience: the last. */
+  /** Metric of the best state; absent without patience: the last state is kept. */
   metric?: EvalMetric | undefined;
 }
 
 export interface SampleInput {
-  /** Prompts that the model of the moment answers. */
+  /** Prompts to sample during training. */
   rows: Row[];
-  /** Steps between two rounds of answers; absent: an epoch's. */
+  /** Steps between two rounds of samples; absent: one epoch. */
   every?: number | undefined;
 }
 
-/** What came of a run that was not stopped. */
+/** The result of a run that was not stopped. */
 export interface TrainEnd extends Cost {
   ranks: number;
-  /** Of the rank with the most. */
+  /** Peak of the rank with the most. */
   peakBytes: number;
   end: EndRow | undefined;
 }
 
 export interface TrainOptions {
-  /** Output directory: the adapter at its top when the run is whole, checkpoints below. */
+  /** Output directory: the adapter at its top after a complete run, checkpoints below. */
   dir: string;
   settings: TrainerSettings;
   batchSize: number;
@@ -46,22 +46,22 @@ export interface TrainOptions {
   keepCheckpoints: number;
   resume: boolean;
   lossOn: 'last' | 'all';
-  /** Fingerprint of the adapter that training started from. */
+  /** Fingerprint of the initial adapter. */
   initAdapter?: string;
-  /** Whether the model before the first step is the one that the stored sums say: rewards are 0 then. */
+  /** Whether to check that the first step's rewards are 0, as they are if the stored sums belong to the initial model. */
   startsAtReference: boolean;
-  /** Rows that are not trained on, and what is done with their metrics. */
+  /** Rows that are not trained on, and the use of their metrics. */
   heldOut?: HeldOutInput | undefined;
-  /** Answered while training, into DIR/samples.ndjson. */
+  /** Sampled during training, into DIR/samples.ndjson. */
   samples?: SampleInput | undefined;
-  /** File for the first step's gradients; the run ends after writing it when there are no steps to do. */
+  /** File for the first step's gradients. With no steps to do, the run ends after writing it. */
   saveGradients?: string | undefined;
   stop: AbortSignal;
-  /** What stopped the run, as a number above 0: of several ranks the largest is what train() returns. */
+  /** The stop code, above 0. With several ranks train() returns the largest. */
   stopCode?(): number;
   note(message: string): void;
   warn(message: string): void;
-  /** Called once: the step whose state the run starts in, and whether that state has been evaluated. */
+  /** Called once with the initial step, and whether its state has been evaluated. */
   onStart?(step: number, hasEvaluated: boolean): void;
   onEnd?(end: TrainEnd): void;
   onProgress(progress: TrainProgress): void;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rows of a step: a function of (number of rows, batch size, seed, step) alone, so a resumed run needs only its step number.
+// The rows of a step: a function of (number of rows, batch size, seed, step), so a resumed run needs only its step number.
 import { randomStream } from '../../records/random.ts';
 
 export interface TrainingLength {
@@ -8,7 +8,7 @@ export interface TrainingLength {
   totalSteps: number;
 }
 
-/** Steps of a run: `epochs` may be fractional (rounded up to whole steps); maxSteps, when given, rules. */
+/** Steps of a run: `epochs` may be fractional (rounded up to whole steps); maxSteps overrides, if given. */
 export function trainingLength(numRows: number, batchSize: number, epochs: number, maxSteps?: number): TrainingLength {
   const stepsPerEpoch = Math.ceil(numRows / batchSize);
   return { stepsPerEpoch, totalSteps: maxSteps ?? Math.max(1, Math.ceil(epochs * stepsPerEpoch)) };
@@ -50,7 +50,7 @@ export function stepRows(options: {
   };
 }
 
-/** A rank's rows of a step: consecutive, and as many as the others' within one. */
+/** A rank's rows of a step: consecutive; the numbers of two ranks differ by at most one. */
 export function rowsOfRank(rows: Uint32Array, rank: number, numRanks: number): Uint32Array {
   const at = (index: number) => Math.floor((rows.length * index) / numRanks);
   return rows.subarray(at(rank), at(rank + 1));

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reference of a run: sums that came with the records, checked against the model, or computed once before the first step and kept beside the
-// checkpoints, so that a resumed run reads the same numbers.
+// The reference of a run: sums from the records, checked against the model, or computed once before the first step and stored beside the
+// checkpoints, so a resumed run reads the same numbers.
+
 import { open, readFile } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { planRecord } from '../../model/record-plan.ts';
+import { count } from '../../records/count.ts';
 import { RecordError, RunError } from '../../records/error.ts';
 import type { RefFingerprint } from '../../records/record.ts';
 import { checkInputs, referenceInputs } from '../reference-inputs.ts';
 import { rowsOfRank } from './order.ts';
 import { referenceSums } from './rows.ts';
 
-/** What the stored reference must have come from: the model with its frozen adapters, or with the adapter that training starts from. */
+/** The required origin of stored sums: the model with its frozen adapters, or with the initial adapter. */
 export interface ReferenceSource {
   model: string;
   dtype: string;
@@ -22,8 +24,8 @@ export interface ReferenceSource {
 }
 
 /**
- * Whether a record's stored sums are those of its texts, if that is known: false for a `ref` of 0.1, which does not record it. Throws RecordError
- * naming what differs: model, adapter, dtype, prompt, response, pixels, images; or that nothing says what computed the sums.
+ * Whether a record's stored sums were verified against its texts: false for a `ref` of version 0.1, which does not record them. Throws RecordError
+ * with the difference: model, adapter, dtype, prompt, response, pixels, images; or if the origin of the sums is not recorded.
  */
 export async function checkReference(
   row: Row,
@@ -74,11 +76,11 @@ function canonicalAdapter({ adapter }: RefFingerprint): string {
 export type LiveReference = Map<number, number[]>;
 
 export interface ReferenceOptions {
-  /** File where rank 0 keeps what is done, so that a stopped or killed run resumes after it, with the same batches. */
+  /** File where rank 0 stores finished sums, so a stopped or killed run resumes after them, with the same batches. */
   path: string;
-  /** Of the run: what another run has kept is not taken. */
+  /** Identity of the run: sums of another run are not used. */
   digest: string;
-  /** Rows that a rank scores between two lines of the file. */
+  /** Rows that a rank scores per line of the file. */
   batch: number;
   /** The same on all ranks. */
   isStopped(): Promise<boolean>;
@@ -89,8 +91,8 @@ export interface ReferenceOptions {
 type ScoredRow = [number: number, sums: number[]];
 
 /**
- * Computes what the rows of `numbers` lack, all ranks together; `prepare` gives a row by number. The trained adapter counts as it stands at the start.
- * Undefined when the run was stopped.
+ * Computes missing sums of the rows in `numbers`, all ranks together; `prepare` gives a row by number. Uses the initial state of the trained adapter.
+ * Undefined if the run was stopped.
  */
 export async function computeReference(
   numbers: readonly number[],
@@ -107,8 +109,8 @@ export async function computeReference(
   if (sums.size === numbers.length) return sums;
   note(
     sums.size === 0
-      ? `${numbers.length} rows have no reference log-probs: computing them with the starting model`
-      : `reference log-probs: resuming after ${sums.size} of ${numbers.length} rows`,
+      ? `${count(numbers.length, 'row has', 'rows have')} no reference log-probs: computing them with the starting model`
+      : `reference log-probs: resuming after ${sums.size} of ${count(numbers.length, 'row')}`,
   );
   const file = rank === 0 ? await open(path, 'w').catch(failedToWrite(path)) : undefined;
   try {
@@ -133,20 +135,20 @@ export async function computeReference(
   return sums;
 }
 
-/** The whole lines behind `head`; a line that was cut is left out. */
+/** The complete lines after `head`, without a truncated one. */
 async function keptLines(path: string, head: string): Promise<string[]> {
   const text = await readFile(path, 'utf8').catch(() => '');
   if (!text.startsWith(head)) return [];
   return text.slice(head.length).match(/.*\n/g) ?? [];
 }
 
-/** The lists of all ranks, one after the other. */
+/** The lists of all ranks, concatenated. */
 export async function everyRanks<T>(trainer: TrainerEngine, own: readonly T[]): Promise<T[]> {
   if (trainer.numRanks === 1) return [...own];
   return (await trainer.exchange(JSON.stringify(own))).flatMap((text) => JSON.parse(text) as T[]);
 }
 
-/** Node names no path where a write fails. */
+/** Node's error for a failed write has no path. */
 export function failedToWrite(path: string) {
   return (cause: Error): never => {
     throw new RunError('io', `${path}: could not be written: ${cause.message}`, { cause });

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// `weight` and `beta` of a record: how much it counts in the loss of its step, and its own beta. Both were users' fields before: only numbers are used.
+// `weight` and `beta` of a record: its weight in the loss of its step, and its beta. Version 0.1 left both names to users, so values that are not numbers are ignored.
+
 import type { LossNeeds, TrainRow } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
+import { count } from '../../records/count.ts';
 import { RecordError } from '../../records/error.ts';
 
 /** The weight and beta of a record. Throws RecordError for a number out of range. */
@@ -16,19 +18,20 @@ export function weightAndBeta(row: Row): Pick<TrainRow, 'weight' | 'beta'> {
   };
 }
 
-/** Notes about the two: the number of records that have them, and of values that are not used. */
+/** Notes about both: the number of records that have them, and of ignored values. */
 export function weightNotes(rows: readonly Row[], needs: LossNeeds): string[] {
-  const count = (name: 'weight' | 'beta', isNumber: boolean) =>
+  const number = (name: 'weight' | 'beta', isNumber: boolean) =>
     rows.filter(({ record }) => record[name] !== undefined && (typeof record[name] === 'number') === isNumber).length;
   const notes: string[] = [];
-  const [weights, betas] = [count('weight', true), count('beta', true)];
-  if (weights > 0) notes.push(`weight: ${weights} of ${rows.length} records have one, which weights them in the loss`);
+  const [weights, betas] = [number('weight', true), number('beta', true)];
+  const have = (some: number) => count(some, `of ${rows.length} records has`, `of ${rows.length} records have`);
+  if (weights > 0) notes.push(`weight: ${have(weights)} one, which weights them in the loss`);
   if (betas > 0 && needs.hyperparameters.includes('beta'))
-    notes.push(`beta: ${betas} of ${rows.length} records have one, used instead of --beta`);
-  else if (betas > 0) notes.push(`beta: ${betas} of ${rows.length} records have one, which this loss does not use`);
+    notes.push(`beta: ${have(betas)} one, used instead of --beta`);
+  else if (betas > 0) notes.push(`beta: ${have(betas)} one, which this loss does not use`);
   for (const name of ['weight', 'beta'] as const) {
-    const others = count(name, false);
-    if (others > 0) notes.push(`${name}: ${others} of ${rows.length} records have one that is not a number: not used`);
+    const others = number(name, false);
+    if (others > 0) notes.push(`${name}: ${have(others)} one that is not a number: not used`);
   }
   return notes;
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a preference or single-response record to the trainer's row: one prefix tree with the branches that the loss reads.
+// Converts a preference or single-response record to the trainer's row: one prefix tree with the branches that the loss reads.
+
 import type { ImageInput } from '../../engine/requests.ts';
 import type { LossNeeds, RowSize, TrainRow, TrainSegment } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext, PreparedPrompt, RecordPlan } from '../../model/context.ts';
 import { loadImages, preparePrompt, responseTokenIds, writtenTurns } from '../../model/prompt.ts';
 import { planRecord } from '../../model/record-plan.ts';
+import { count } from '../../records/count.ts';
 import { placed, RecordError, RunError, UsageError } from '../../records/error.ts';
 import type { VprefRecord } from '../../records/record.ts';
 import type { Turn } from '../../text/chat-template.ts';
@@ -15,11 +17,11 @@ import { weightAndBeta } from './row-weight.ts';
 
 export interface RowOptions {
   needs: LossNeeds;
-  /** Which assistant turns an SFT row learns from. */
+  /** Assistant turns that are targets of an SFT row. */
   lossOn: 'last' | 'all';
 }
 
-/** The record's row for the trainer. Throws RecordError where a field that the loss needs is missing, and what else is wrong with its place. */
+/** The record's row for the trainer. Throws RecordError with its place for a missing or invalid field. */
 export function prepareTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<TrainRow> {
   return buildRow(row, options, context).catch((cause: unknown) => {
     if (isTooLong(cause)) throw new UsageError(`${row.source}:${row.line}: ${cause.message}`, { cause });
@@ -27,12 +29,12 @@ export function prepareTrainRow(row: Row, options: RowOptions, context: ModelCon
   });
 }
 
-/** Whether an error says that a row does not fit the model's positions or --max-length. */
+/** Whether an error means that a row is longer than the model's positions or --max-length. */
 export function isTooLong(cause: unknown): cause is Error {
   return cause instanceof UsageError ? isTooLong(cause.cause) : cause instanceof RunError && cause.code === 'too-long';
 }
 
-/** The row's size, by everything that making it does but decoding its images. Throws what prepareTrainRow would. */
+/** The row's size: prepares it without decoding its images. Throws as prepareTrainRow does. */
 export async function measureTrainRow(row: Row, options: RowOptions, context: ModelContext): Promise<RowSize> {
   const unread: ModelContext['loadImage'] = async (source, plan, ops) => {
     const { crops, ...size } = await context.imageShape(source, plan, ops);
@@ -72,7 +74,7 @@ async function buildRow(row: Row, options: RowOptions, context: ModelContext): P
   return { ...shared, segments, images, numRejected: rejected.length, numRejectedImages: damaged.length };
 }
 
-/** Whether the loss reads the record as a pair. Throws RecordError if it could be both, or is neither. */
+/** Whether the loss reads the record as a pair. Throws RecordError if it is both or neither. */
 export function isPair(row: Row, { rejected, rejectedOrLabel }: LossNeeds): boolean {
   if (!rejectedOrLabel) return rejected;
   const { record } = row;
@@ -84,7 +86,7 @@ export function isPair(row: Row, { rejected, rejectedOrLabel }: LossNeeds): bool
   return hasRejected;
 }
 
-/** The record's reference sums in branch order, or undefined when one that the loss reads is missing. Throws RecordError when there are too few or many. */
+/** The record's reference sums in branch order, or undefined if one that the loss reads is missing. Throws RecordError if there are too few or too many. */
 export function referenceSums({ record, ...at }: Row, needs: LossNeeds): number[] | undefined {
   if (!needs.reference) return undefined;
   if (!isPair({ record, ...at }, needs)) {
@@ -94,7 +96,7 @@ export function referenceSums({ record, ...at }: Row, needs: LossNeeds): number[
   const list = (name: 'ref_rejected_logps' | 'ref_chosen_logps_rejected_images', expected: number) => {
     if (record[name] === undefined) return undefined;
     const sums = [record[name]].flat();
-    if (sums.length !== expected) throw new RecordError(at, name, `${expected} numbers`, String(sums.length));
+    if (sums.length !== expected) throw new RecordError(at, name, count(expected, 'number'), String(sums.length));
     return sums;
   };
   const chosen = record.ref_chosen_logps;
@@ -104,7 +106,7 @@ export function referenceSums({ record, ...at }: Row, needs: LossNeeds): number[
   return [chosen, ...rejected, ...images];
 }
 
-// A prompt and its branches as segments from index `at` on; `images` is the number of the prompt's first image.
+// A prompt and its branches as segments from index `at`; `images` is the index of the prompt's first image.
 function tree(
   prepared: PreparedPrompt,
   at: number,
@@ -126,7 +128,7 @@ function tree(
   return [root, ...branches];
 }
 
-// One response; with --loss-on all the earlier assistant turns are targets too, so the whole dialogue is one segment behind its first tokens.
+// One response; with --loss-on all, earlier assistant turns are targets too, so the dialogue is one segment after its first tokens.
 function responseSegments(
   row: Row,
   turns: readonly Turn[],
@@ -156,7 +158,7 @@ function responseSegments(
   ];
 }
 
-// Which expanded prompt ids belong to the responses of earlier assistant turns: between the ids of the text up to the turn and of the text with it.
+// Expanded prompt ids of earlier assistant responses: those between the ids of the text before the turn and of the text with it.
 function scoredTurns(
   row: Row,
   turns: readonly Turn[],
@@ -182,7 +184,7 @@ function scoredTurns(
         'an answer whose tokens stand alone (--loss-on all)',
         'one that merges with its surroundings',
       );
-    // Where the template closes a turn with the end token, that is learnt too.
+    // If the template closes a turn with the end token, it is a target too.
     const { end } = plan.template.assistantTurn();
     const ends = [...context.engine.info.eosIds, end === undefined ? -1 : context.tokenizer.tokenId(end)];
     const closed = ends.includes(prepared.prompt.ids[ids.length] ?? -2) ? 1 : 0;
@@ -209,7 +211,7 @@ function damagedImages(row: Row): string[][] {
   return lists;
 }
 
-/** `rejected_images` as one list of images a negative. */
+/** `rejected_images` as one list of images per negative. */
 function imageLists(record: VprefRecord): string[][] {
   const images = record.rejected_images ?? [];
   return images.length > 0 && typeof images[0] === 'string' ? [images as string[]] : (images as string[][]);

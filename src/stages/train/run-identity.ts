@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that a run's numbers depend on: a resumed run must agree, else the error names the difference.
+// Everything that a run's results depend on. A resumed run must agree; else the error names the difference.
 import { createHash } from 'node:crypto';
 import type { TrainerSettings } from '../../engine/train-requests.ts';
 import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 
 export interface RunIdentity {
-  /** Not how a step is cut into micro-batches, nor what is recomputed. */
+  /** Excludes the split into micro-batches and the recompute level. */
   settings: Record<string, unknown>;
   model: ModelContext['fingerprint'];
   /** Digest of the records, in order. */
@@ -29,7 +29,7 @@ export function recordsDigest(rows: readonly Row[]): string {
   return hash.digest('hex');
 }
 
-/** How records that do not say it themselves are rendered, the date of a template that writes one included. */
+/** The default rendering of records, including the date if the template writes one. */
 export async function renderingSettings(
   rows: readonly Row[],
   { template, templateArgs = {}, vision, loadTemplate }: ModelContext,
@@ -45,13 +45,13 @@ export function identityDigest(identity: RunIdentity): string {
   return createHash('sha256').update(JSON.stringify(identity)).digest('hex');
 }
 
-/** Where two runs differ, in the words of the command line; empty when they are the same. */
+/** The differences of two runs, as flags; empty if they are equal. */
 export function differences(stored: RunIdentity, now: RunIdentity): string[] {
   const text = (value: unknown) =>
     value === undefined ? 'none' : typeof value === 'object' ? JSON.stringify(value) : String(value);
   const names = new Set([...Object.keys(stored.settings), ...Object.keys(now.settings)]);
   const settings = [...names].flatMap((name) => {
-    const [there, here] = [text(stored.settings[name]), text(now.settings[name])];
+    const [there, here] = [stored, now].map(({ settings }) => text(settings[name] ?? UNSAID[name]));
     return there === here ? [] : [`${flagOf(name)}: ${there} there, ${here} here`];
   });
   return [
@@ -60,6 +60,9 @@ export function differences(stored: RunIdentity, now: RunIdentity): string[] {
     ...(stored.records === now.records ? [] : ['input: other records']),
   ];
 }
+
+/** Settings that a run leaves out where they are this. */
+const UNSAID: Record<string, string> = { dtype: 'f32' };
 
 const FLAGS: Record<string, string> = {
   totalSteps: 'steps (--epochs, --max-steps)',

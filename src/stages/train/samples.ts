@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Responses of the moment: what the model being trained says to prompts of their own, as rows of one file, so that a run can be read over its steps.
+// Samples of the current model during training: responses to fixed prompts, as rows of one file, to compare steps of a run.
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TrainerEngine } from '../../engine/train-requests.ts';
@@ -7,11 +7,12 @@ import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
 import { RunError } from '../../records/error.ts';
 import { promptMessages } from '../../records/prompt.ts';
+import { SAMPLING_DEFAULTS } from '../../records/sampling-settings.ts';
 import { sample } from '../sample.ts';
 import { rowsOfRank } from './order.ts';
 import { everyRanks, failedToWrite } from './reference.ts';
 
-/** One response; `image`: the first of the prompt. */
+/** One response; `image`: the prompt's first image. */
 export interface SampleRow {
   step: number;
   id: string;
@@ -25,7 +26,7 @@ export interface SamplesOptions {
   dir: string;
   /** Prompts. */
   rows: readonly Row[];
-  /** Steps between two rounds of answers; the state before the first and after the last step answers too. */
+  /** Steps between two rounds of samples; also samples before the first and after the last step. */
   every: number;
   totalSteps: number;
   seed: number;
@@ -34,19 +35,14 @@ export interface SamplesOptions {
   isStopped(): Promise<boolean>;
 }
 
-/** Long enough to see what an answer is like. */
+/** Long enough to judge a response. */
 const MAX_NEW_TOKENS = 256;
 
-/** Greedy, but for what a record's sampling_params say. */
+/** Greedy, unless a record's sampling_params say otherwise. */
 const GREEDY = {
-  numSamples: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
+  ...SAMPLING_DEFAULTS,
   maxNewTokens: MAX_NEW_TOKENS,
   stop: [],
-  numBeams: 1,
-  repetitionMaxPeriod: 0,
   views: 'original',
   logps: false,
 };
@@ -61,7 +57,7 @@ export class Samples {
     this.#path = join(options.dir, 'samples.ndjson');
   }
 
-  /** The run starts in the state after `step`: rows beyond it, and of a step whose rows are not all there, go. `isNew`: all do. */
+  /** Starts in the state after `step`: deletes later rows and those of incomplete steps; all rows if `isNew`. */
   async start(trainer: TrainerEngine, step: number, isNew: boolean): Promise<void> {
     const kept = trainer.rank === 0 && !isNew ? await this.#wholeSteps(step) : new Map<number, string>();
     if (trainer.rank === 0) {
@@ -77,7 +73,7 @@ export class Samples {
     return (step % every === 0 || step === totalSteps || isLast) && !this.#done.has(step);
   }
 
-  /** Every rank answers its share of the prompts; rank 0 writes all. False when the run was stopped meanwhile. */
+  /** Every rank samples its share of the prompts; rank 0 writes all. False if the run was stopped meanwhile. */
   async run(trainer: TrainerEngine): Promise<boolean> {
     const { rows, isStopped } = this.#options;
     const { rank, numRanks, stepsDone: step } = trainer;
@@ -94,7 +90,7 @@ export class Samples {
     return true;
   }
 
-  // As `vpref sample` gives them; fewer when the run is stopped.
+  // Responses as from `vpref sample`; fewer if the run is stopped.
   async #answers(rows: readonly Row[]): Promise<string[]> {
     const { seed, context } = this.#options;
     const responses: string[] = [];
@@ -107,7 +103,7 @@ export class Samples {
     return responses;
   }
 
-  // The text of every step up to `last` that has a response to each prompt.
+  // The rows of every complete step up to `last`.
   async #wholeSteps(last: number): Promise<Map<number, string>> {
     const text = await readFile(this.#path, 'utf8').catch(() => '');
     const steps = new Map<number, string[]>();
@@ -125,7 +121,7 @@ function sampleRow(step: number, { record }: Row, response: string): SampleRow {
   return { step, id: record.id, prompt: promptText(record), response, ...(image !== undefined && { image }) };
 }
 
-/** What the user says last. */
+/** The last user turn. */
 function promptText({ prompt }: Row['record']): string {
   const content = promptMessages(prompt).findLast(({ role }) => role === 'user')?.content ?? '';
   if (typeof content === 'string') return content;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The steps of a run, with the evaluations, answers and checkpoints between them.
+// The steps of a run, with evaluations, samples and checkpoints between them.
 import type { StepResult, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
 import { RunError } from '../../records/error.ts';
 import { CollapseWatch } from './collapse.ts';
@@ -23,17 +23,17 @@ export interface Stepping {
   isStopped(): Promise<number>;
   save(): Promise<void>;
   stepsPerEpoch: number;
-  /** Looks at the rewards before any update. */
+  /** Checks the rewards before any update. */
   checkFirst(figures: RowFigures[]): void;
   costs: CostCount;
   heldOut: HeldOut | undefined;
   samples: Samples | undefined;
-  /** Rows of what was warned of since the last row; `warn` adds one. */
+  /** Warning rows since the last row; `warn` adds one. */
   warnings: WarningRow[];
   warn(name: string, message: string): void;
 }
 
-/** Steps until the last one, or until a rank is asked to stop; a step under way then is given up. Returns the stop code. */
+/** Runs steps until the last one, or until a rank receives a stop, which abandons the current step. Returns the stop code. */
 export async function* steps(
   trainer: TrainerEngine,
   load: (step: number) => Promise<TrainRow[]>,
@@ -66,7 +66,7 @@ export async function* steps(
     if (asked > 0) return asked;
     const started = performance.now();
     const batch = await next!;
-    // The rows of the next step are made ready while this one computes.
+    // Prepare the next step's rows while this one computes.
     next = trainer.stepsDone + 1 < totalSteps ? load(trainer.stepsDone + 1) : undefined;
     next?.catch(() => undefined);
     const result = await trainer.step(batch, stop).catch((cause: unknown) => {

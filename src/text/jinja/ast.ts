@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The syntax tree that @huggingface/jinja's parser gives, typed by `type`.
+// Types of the syntax tree of @huggingface/jinja's parser.
 
 export type Node =
   | { type: 'Program'; body: Node[] }

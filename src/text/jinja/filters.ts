@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filters, as Jinja 3.1 has them in transformers' environment. Source: jinja2/filters.py (behaviour only).
+// Filters of Jinja 3.1 in transformers' environment. Source: jinja2/filters.py (behaviour only).
 import type { Budget } from './limits.ts';
 import { capitalize, methodOf, replaceText, strip } from './methods.ts';
 import { testNamed } from './tests.ts';
@@ -26,7 +26,7 @@ import {
 
 type Filter = (value: Value, args: Arguments, budget: Budget) => Value;
 
-/** `value[key]` of a template: the item, then the method, then nothing there. */
+/** `value[key]` of a template: the item, else the method, else undefined. */
 export function itemOf(value: Value, key: Value, budget: Budget): Value {
   if (value instanceof Undefined) throw new TemplateError(`${value.name} is undefined`);
   if (value instanceof Map && value.has(key)) return value.get(key)!;
@@ -53,7 +53,7 @@ const argument = ({ list, named }: Arguments, at: number, name: string): Value |
 
 const folded = (value: Value): Value => (typeof value === 'string' ? value.toLowerCase() : value);
 
-// What sort, unique, min and max look at.
+// The key of sort, unique, min and max.
 function keyOf(args: Arguments, [caseAt, attributeAt]: [number, number], budget: Budget): (value: Value) => Value {
   const attribute = argument(args, attributeAt, 'attribute') ?? null;
   const get = attribute === null ? (value: Value) => value : attributeOf(attribute, undefined, budget);
@@ -257,7 +257,7 @@ const FILTERS: Record<string, Filter> = {
 };
 FILTERS.d = FILTERS.default!;
 
-/** Throws TemplateError naming a filter that is not there. */
+/** Throws TemplateError for an unknown filter. */
 export function filterNamed(name: string): Filter {
   const filter = Object.hasOwn(FILTERS, name) ? FILTERS[name] : undefined;
   if (filter === undefined) throw new TemplateError(`the filter ${JSON.stringify(name)} is not supported`);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The functions that every template has.
+// The global functions of templates.
 import { type Budget, MAX_RANGE } from './limits.ts';
 import { type Arguments, Namespace, TemplateError, text, type Value } from './values.ts';
 
-/** By name; `budget` pays for what they make. Jinja has more of them, which the interpreter refuses. */
+/** Functions by name; `budget` limits their results. The interpreter refuses Jinja's other globals. */
 export function globals(budget: Budget): Record<string, (args: Arguments) => Value> {
   return {
     range: (args) => range(args, budget),

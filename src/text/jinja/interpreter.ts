@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Evaluates a chat template as Jinja does in transformers' sandbox. The parser is @huggingface/jinja's; its interpreter is not used, because values there are
-// JavaScript's: True prints as "true", -7 % 3 is -1, "1" equals 1, a break loses what its round has written.
+// Evaluates a chat template as Jinja does in transformers' sandbox. The parser is @huggingface/jinja's; its interpreter is not used, because it has
+// JavaScript's values: True prints as "true", -7 % 3 is -1, "1" equals 1, a break loses its iteration's output.
 import type { CallNode, FilterNode, Node, SliceNode } from './ast.ts';
 import { filterNamed, itemOf } from './filters.ts';
 import { globals } from './globals.ts';
@@ -27,7 +27,7 @@ import {
   type Value,
 } from './values.ts';
 
-/** A round of a loop makes a scope and its `loop`: as much as so many items. */
+/** Cost of a loop iteration (its scope and `loop`), in items. */
 const ROUND = 512;
 
 class Break extends Error {}
@@ -41,7 +41,7 @@ const CONSTANTS = new Map<string, Value>([
   ['none', null],
   ['None', null],
 ]);
-/** What Jinja has and templates do not get here. */
+/** Jinja features that are not supported. */
 const REFUSED_NAMES = new Set(['lipsum', 'cycler', 'joiner', 'varargs', 'kwargs', 'self', 'super']);
 
 /** Runs a parsed template once. */
@@ -127,7 +127,7 @@ export class Interpreter {
     });
     for (const index of items.keys()) {
       this.#budget.take(ROUND);
-      // What a round sets is gone in the next.
+      // Variables set in an iteration do not survive it.
       const inner = new Scope(scope);
       inner.variables.set('loop', loopFields(items, index, changed));
       this.#assign(loopvar, items[index]!, inner);
@@ -249,7 +249,7 @@ export class Interpreter {
     const value = this.#value(object, scope);
     if (property.type === 'SliceExpression') return this.#slice(value, property, scope);
     if (computed || property.type !== 'Identifier') return itemOf(value, this.#value(property, scope), this.#budget);
-    // A dot looks for the method first: m.items is dict.items, m['items'] the item.
+    // A dot finds the method first: m.items is dict.items, m['items'] the item.
     return methodOf(value, property.value, this.#budget) ?? itemOf(value, property.value, this.#budget);
   }
 

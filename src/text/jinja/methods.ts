@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Methods of texts, lists and dicts, as Python has them. Those that Python has and this file has not are refused by name.
+// Python's methods of str, list and dict. Missing ones are refused by name.
 import type { Budget } from './limits.ts';
 import {
   type Arguments,
@@ -17,12 +17,12 @@ type Method<T> = (self: T, args: Arguments, budget: Budget) => Value;
 
 const BLANK = '\\t\\n\\v\\f\\r\\x1c-\\x1f \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 const BLANKS = new RegExp(`[${BLANK}]+`);
-// As a text: no control character stands in the pattern's source.
+// As a string, so the pattern's source contains no control character.
 const LINE_END = '\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029';
 const LINE_ENDS = new RegExp(`\\r\\n|[${LINE_END}]`);
 const LEADING = new RegExp(`^[${BLANK}]+`);
 
-/** Python's strip() on the sides asked for; `chars` instead of white space. */
+/** Python's strip() on the given sides; `chars` instead of white space. */
 export function strip(self: string, sides: 'both' | 'left' | 'right', chars: Value = null): string {
   if (chars !== null && typeof chars !== 'string')
     throw new TemplateError(`strip: expected a str, got ${typeName(chars)}`);
@@ -85,7 +85,7 @@ const TEXT: Record<string, Method<string>> = {
   upper: (self) => self.toUpperCase(),
   lower: (self) => self.toLowerCase(),
   capitalize: (self) => capitalize(self),
-  // A letter after anything but a letter is a capital, the others are small.
+  // A letter after a non-letter becomes upper case, others lower case.
   title: (self) => self.toLowerCase().replace(/\p{L}[\p{L}\p{M}]*/gu, capitalize),
   strip: (self, { list }) => strip(self, 'both', list[0]),
   lstrip: (self, { list }) => strip(self, 'left', list[0]),
@@ -138,14 +138,14 @@ const DICT: Record<string, Method<Dict>> = {
   copy: (self) => new Map(self),
 };
 
-// What Python has besides. Those that change their object are refused by Jinja's sandbox too.
+// Python's other methods. Jinja's sandbox also refuses those that change their object.
 const REFUSED = {
   text: 'casefold center encode expandtabs format format_map index isalnum isalpha isascii isdecimal isidentifier islower isnumeric isprintable istitle isupper ljust maketrans partition rindex rjust rpartition swapcase translate zfill',
   list: 'append clear extend insert pop remove reverse sort',
   dict: 'clear fromkeys pop popitem setdefault update',
 };
 
-/** The method `name` of a value, or undefined. Throws TemplateError for one that Python has and templates do not get. */
+/** The method `name` of a value, or undefined. Throws TemplateError for an unsupported method of Python. */
 export function methodOf(self: Value, name: string, budget: Budget): Callable | undefined {
   const bind = <T>(kind: keyof typeof REFUSED, table: Record<string, Method<T>>, bound: T): Callable | undefined => {
     if (REFUSED[kind].split(' ').includes(name))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Variables in sight, and `loop` inside a loop.
+// Variables in scope, and `loop` inside a loop.
 import { Callable, Namespace, Undefined, type Value } from './values.ts';
 
-/** Names and values; what is not here is looked for in the parent. */
+/** Names and values, with a parent scope. */
 export class Scope {
   readonly variables = new Map<string, Value>();
   readonly parent: Scope | undefined;
@@ -14,7 +14,7 @@ export class Scope {
   }
 }
 
-/** `loop` in round `index`. */
+/** `loop` in iteration `index`. */
 export function loopFields(items: Value[], index: number, changed: Callable): Namespace {
   const { length } = items;
   const cycle = new Callable(({ list }) => list[index % list.length] ?? new Undefined('cycle'));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A chat template's source, parsed: by @huggingface/jinja, within limits.
+// Parses a chat template with @huggingface/jinja, within limits.
 import type { Node } from './ast.ts';
 import { Interpreter } from './interpreter.ts';
 import { MAX_BLANKS, MAX_SOURCE } from './limits.ts';
@@ -7,7 +7,7 @@ import { TemplateError } from './values.ts';
 
 /** A parsed template. */
 export interface JinjaTemplate {
-  /** Throws TemplateError: what the template raises, what it gets wrong, what it may not or cannot ask for here. */
+  /** Throws TemplateError for the template's exceptions and errors, and for unsupported features. */
   render(variables: Record<string, unknown>): string;
 }
 
@@ -26,7 +26,7 @@ export async function parseTemplate(source: string): Promise<JinjaTemplate> {
   return { render: (variables) => guarded(() => new Interpreter(variables).run(program)) };
 }
 
-// The stack is the limit of nesting; the parser throws plain errors.
+// Nesting is limited by the stack; the parser throws plain errors.
 function guarded<T>(work: () => T): T {
   try {
     return work();
@@ -52,6 +52,6 @@ function refuseChains(tokens: readonly { type: string; value: string }[]): void 
   }
 }
 
-/** What ends a comparison. */
+/** Tokens that end a comparison. */
 const BETWEEN = new Set(['and', 'or', 'not', 'if', 'else', ',', '=', ':', '%}', '}}', '{%', '{{']);
 const COMPARISONS = new Set(['==', '!=', '<', '<=', '>', '>=', 'in']);

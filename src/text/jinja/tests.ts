@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests (`x is defined`), as Jinja 3.1 has them. Source: jinja2/tests.py (behaviour only).
+// Tests (`x is defined`) of Jinja 3.1. Source: jinja2/tests.py (behaviour only).
 import {
   asNumber,
   Callable,
@@ -65,7 +65,7 @@ const TEST_ALIASES: Record<string, string> = {
 /** Tests that compare with an argument. */
 const BINARY_TESTS = new Set(['divisibleby', 'eq', 'ge', 'gt', 'in', 'le', 'lt', 'ne', 'sameas']);
 
-/** Throws TemplateError naming a test that is not there. */
+/** Throws TemplateError for an unknown test. */
 export function testNamed(name: string): Test {
   const own = Object.hasOwn(TEST_ALIASES, name) ? TEST_ALIASES[name]! : name;
   const test = Object.hasOwn(TESTS, own) ? TESTS[own] : undefined;

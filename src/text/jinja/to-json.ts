@@ -65,7 +65,7 @@ function dump(value: Value, line: string, budget: Budget, style: JsonStyle): str
   );
 }
 
-// JSON.stringify escapes lone surrogates as Python does not, but a text of Python's has none.
+// JSON.stringify escapes lone surrogates and Python does not, but Python's texts have none.
 function quoted(value: string, { isAscii }: JsonStyle): string {
   const json = JSON.stringify(value);
   return isAscii

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values of a template with Python's meaning: what is true, equal, smaller, and how each is printed.
+// Values of a template with Python's semantics: truth, equality, order, printing.
 
-/** A name or field that is not there: prints as nothing, is false, has no fields. */
+/** An undefined name or field: prints as an empty text, is false, has no fields. */
 export class Undefined {
   readonly name: string;
   constructor(name: string) {
@@ -24,7 +24,7 @@ export class Tuple {
   }
 }
 
-/** namespace(...): the one value whose fields can be set. */
+/** namespace(...): the only value with assignable fields. */
 export class Namespace {
   readonly fields: Map<string, Value>;
   constructor(fields: Map<string, Value>) {
@@ -32,7 +32,7 @@ export class Namespace {
   }
 }
 
-/** What `safe` gives: can be printed, and nothing else. */
+/** Result of `safe`: can only be printed. */
 export class Markup {
   readonly text: string;
   constructor(text: string) {
@@ -68,7 +68,7 @@ export type Value =
   | Markup
   | Callable;
 
-/** What a template does wrong, or asks for and does not get here. */
+/** An error of a template, or an unsupported feature. */
 export class TemplateError extends Error {
   override name = 'TemplateError';
 }
@@ -114,7 +114,7 @@ export function isEqual(a: Value, b: Value, walk = new Walk()): boolean {
   return a === b;
 }
 
-/** A list may hold itself many times over: what walks through one counts. */
+/** A list may contain itself many times, so traversals count their visits. */
 const MAX_VISITS = 1_000_000;
 
 class Walk {
@@ -124,7 +124,7 @@ class Walk {
   }
 }
 
-/** Negative, 0 or positive. Throws TemplateError where Python does not order the two. */
+/** Negative, 0 or positive. Throws TemplateError if Python does not order the two. */
 export function compare(a: Value, b: Value): number {
   const [x, y] = [asNumber(a), asNumber(b)];
   if (x !== undefined && y !== undefined) return x - y;
@@ -151,7 +151,7 @@ export function sequence(value: Value): Value[] | undefined {
   return Array.isArray(value) ? value : value instanceof Tuple ? value.items : undefined;
 }
 
-/** What a loop over the value sees. Throws TemplateError for what cannot be looped over. */
+/** The items of a loop over the value. Throws TemplateError if it is not iterable. */
 export function iterate(value: Value): Value[] {
   const items = sequence(value);
   if (items !== undefined) return items;

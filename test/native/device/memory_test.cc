@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is planned is what is used, to the byte: of every kind of step and of training at every recompute level, on
-// device cpu and cuda (the GPU in a CUDA build, else the fiber executor). Covers native/infer/kv_cache.cc
+// device cpu and cuda (the GPU in a CUDA build, else the fiber executor).
+// Covers native/infer/kv_cache.cc native/infer/forward_plan.cc
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -124,21 +125,21 @@ struct Decoding {
       const int32_t id[] = {9}, wanted[] = {0};
       add_rows(step, id, 3, seen, wanted);
       step.kv_rows.push_back(b);
-      step.drawn_index.push_back(-1);
+      step.sampled_index.push_back(-1);
     }
   }
 };
 
 // Does with the residual what `outputs` say.
 void use(Forward& forward, const Device device, const Tensor& residual, const StepOutputs& outputs) {
-  DrawnTokens drawn(device);
+  SampledTokens sampled(device);
   std::vector<int32_t> tokens;
   std::vector<float> values;
-  const std::vector<int32_t> rows(size_t(std::max(outputs.drawn, outputs.scored)), 0);
-  if (outputs.drawn > 0) {
-    forward.sample(residual, std::vector<SampleParams>(size_t(outputs.drawn)),
-                   std::span(rows).first(size_t(outputs.drawn)), drawn);
-    forward.read(drawn, tokens, values);
+  const std::vector<int32_t> rows(size_t(std::max(outputs.sampled, outputs.scored)), 0);
+  if (outputs.sampled > 0) {
+    forward.sample(residual, std::vector<SampleParams>(size_t(outputs.sampled)),
+                   std::span(rows).first(size_t(outputs.sampled)), sampled);
+    forward.read(sampled, tokens, values);
   }
   if (outputs.scored > 0)
     forward.score(residual, std::span(rows).first(size_t(outputs.scored)),
@@ -159,11 +160,11 @@ TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
   const bool slow = device == Device::cuda;
   std::vector<Case> cases;
   cases.push_back({"a piece of a prompt", segment(33, 0), true, {}});
-  cases.push_back({"a prompt and its draws", segment(33, 1), true, {.drawn = 5}});
+  cases.push_back({"a prompt and its draws", segment(33, 1), true, {.sampled = 5}});
   cases.push_back({"a prompt and its beams", segment(33, 1), true, {.read = 1}});
-  cases.push_back({"all rows wanted", segment(20, 20), true, {.drawn = 20}});
+  cases.push_back({"all rows wanted", segment(20, 20), true, {.sampled = 20}});
   cases.push_back({"all rows but one wanted", segment(20, 19), true, {.read = 19}});
-  cases.push_back({"beams", segment(8, 8), true, {.drawn = 3, .read = 5}});
+  cases.push_back({"beams", segment(8, 8), true, {.sampled = 3, .read = 5}});
   cases.push_back({"scoring", segment(33, 12), false, {.scored = 12}});
   cases.push_back({"scoring all", segment(20, 20), false, {.scored = 19}});
   cases.push_back({"one-token branches", many_branches(5, slow ? 40 : 400), false, {.scored = slow ? 40 : 400}});
@@ -177,11 +178,11 @@ TEST_P(PlannedIsUsed, ByEveryKindOfStep) {
   for (const int32_t branches : {2, slow ? 9 : 130}) {
     Decoding d(branches);
     Forward forward(m.ctx, m.model, /*max_rows=*/1);
-    DrawnTokens drawn(device);
-    forward.decode(d.step, kv_cache, d.params, drawn);
+    SampledTokens sampled(device);
+    forward.decode(d.step, kv_cache, d.params, sampled);
     std::vector<int32_t> tokens;
     std::vector<float> logps;
-    forward.read(drawn, tokens, logps);
+    forward.read(sampled, tokens, logps);
     EXPECT_EQ(forward.peak_bytes(), forward.planned_bytes()) << branches << " branches";
   }
 }
@@ -198,19 +199,19 @@ TEST_P(PlannedIsUsed, ByTheLargestStepOfAll) {
   const auto upto = [&](int64_t n) { return std::uniform_int_distribution<int64_t>(1, n)(random); };
   for (int i = 0; i < (device == Device::cuda ? 4 : 30); ++i) {
     const int64_t rows = upto(most), wanted = upto(rows);
-    const StepOutputs outputs = {.drawn = upto(most), .scored = upto(most), .read = upto(wanted)};
+    const StepOutputs outputs = {.sampled = upto(most), .scored = upto(most), .read = upto(wanted)};
     use(forward, device, forward.run(segment(rows, wanted), &kv_cache, outputs), outputs);
     Decoding d{int32_t(upto(most))};
-    DrawnTokens drawn(device);
-    forward.decode(d.step, kv_cache, d.params, drawn);
+    SampledTokens sampled(device);
+    forward.decode(d.step, kv_cache, d.params, sampled);
     EXPECT_EQ(forward.planned_bytes(), planned);
   }
-  const StepOutputs all = {.drawn = most, .scored = most, .read = most - 1};
+  const StepOutputs all = {.sampled = most, .scored = most, .read = most - 1};
   use(forward, device, forward.run(segment(most, most - 1), &kv_cache, all), all);
   use(forward, device, forward.run(segment(most, most), &kv_cache, all), all);
   Decoding last{int32_t(most)};
-  DrawnTokens drawn(device);
-  forward.decode(last.step, kv_cache, last.params, drawn);
+  SampledTokens sampled(device);
+  forward.decode(last.step, kv_cache, last.params, sampled);
   EXPECT_EQ(forward.peak_bytes(), planned);
   EXPECT_EQ(forward.planned_bytes(), planned);
 }

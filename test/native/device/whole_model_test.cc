@@ -195,9 +195,9 @@ TEST_F(DeviceRequests, SamplesEqualTheCpus) {
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 3; ++i) {
     GenerateRequest r = cases.generate_request(i % 2, 5);  // the third shares the first one's prefix
-    r.temperature = 0.8f;
-    r.top_p = 0.9f;
-    r.seed = 11;
+    r.sampling.temperature = 0.8f;
+    r.sampling.top_p = 0.9f;
+    r.sampling.seed = 11;
     r.num_samples = 2;
     requests.push_back(std::move(r));
   }
@@ -305,10 +305,10 @@ std::vector<GenerateRequest> uneven_requests(const Cases& cases, int32_t tokens)
   std::vector<GenerateRequest> requests;
   for (int64_t i = 0; i < 5; ++i) {
     GenerateRequest r = cases.generate_request(i % 3, tokens - 7 * int32_t(i % 2));
-    r.temperature = i == 2 ? 0.0f : 0.9f;
-    r.top_p = i == 1 ? 0.8f : 1.0f;
-    r.top_k = i == 3 ? 20 : 0;
-    r.seed = 5 + uint64_t(i);
+    r.sampling.temperature = i == 2 ? 0.0f : 0.9f;
+    r.sampling.top_p = i == 1 ? 0.8f : 1.0f;
+    r.sampling.top_k = i == 3 ? 20 : 0;
+    r.sampling.seed = 5 + uint64_t(i);
     r.num_samples = i == 2 ? 1 : 2;
     r.eos_token_ids = {int32_t(40 + i), int32_t(140 + i), int32_t(240 + i)};  // now and then one is drawn
     requests.push_back(std::move(r));
@@ -395,7 +395,7 @@ TEST_F(DeviceRequests, PositionsOnThreeAxesEqualTheCpus) {
   golden::ThreeAxes cpu, device(Device::cuda);
   std::vector<GenerateRequest> requests = golden::sampled(cpu);
   requests.erase(requests.begin(), requests.end() - 2);
-  for (GenerateRequest& r : requests) r.temperature = 0;
+  for (GenerateRequest& r : requests) r.sampling.temperature = 0;
   const std::vector<GenerateResult> expected = cpu.generate(requests, 256), got = device.generate(requests, 256);
   for (size_t i = 0; i < requests.size(); ++i) {
     const GeneratedBranch &a = got[i].branches[0], &b = expected[i].branches[0];

@@ -68,10 +68,10 @@ TEST_F(EngineTest, BadRequestsAreRefusedAtOnce) {
   EXPECT_EQ(refused([](auto& r) { r.prompt.resize(512, 5); }), "request");
   EXPECT_EQ(refused([](auto& r) { r.max_new_tokens = 0; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.num_samples = 0; }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.top_p = 0; }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.top_k = -1; }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.temperature = std::nanf(""); }), "request");
-  EXPECT_EQ(refused([](auto& r) { r.num_beams = 2, r.temperature = 1; }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.sampling.top_p = 0; }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.sampling.top_k = -1; }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.sampling.temperature = std::nanf(""); }), "request");
+  EXPECT_EQ(refused([](auto& r) { r.num_beams = 2, r.sampling.temperature = 1; }), "request");
   EXPECT_EQ(refused([](auto& r) { r.stop_strings = {"x"}; }), "request");  // no token_bytes at load
 
   const auto score_refused = [&](auto change) {
@@ -116,7 +116,7 @@ TEST_F(EngineTest, CancelWaitingAndRunning) {
   GenerateRequest endless = request(400);
   endless.eos_token_ids = {100000};
   endless.num_samples = 8;
-  endless.temperature = 1;
+  endless.sampling.temperature = 1;
   const auto second = engine.generate(endless, [&](auto o) { running.set_value(std::move(o)); });
   engine.cancel(second);
   EXPECT_TRUE(std::holds_alternative<Error>(running.get_future().get()));

@@ -213,8 +213,8 @@ TEST_P(Families, ConnectorGradientsEqualFiniteDifferences) {
   }
 }
 
-// Of scripts/goldens/{qwen_vl,tile_families}.py: odd grids, one line of patches, pictures and sequences larger than
-// every window, and an adapter on every linear layer of tower, merger and decoder.
+// Of scripts/goldens/{qwen_vl,tile_families,native_families}.py: odd grids, one line of patches, pictures and sequences
+// larger than every window, and an adapter on every linear layer of tower, merger and decoder.
 class OwnVlm : public testing::TestWithParam<const char*> {
  protected:
   const golden::OwnVlm own{GetParam()};
@@ -253,7 +253,7 @@ TEST_P(OwnVlm, ImageRowsAndPositionsEqualTransformers) {
 }
 
 TEST_P(OwnVlm, LogitsAreTransformers) {
-  if (!own.has_tiles()) GTEST_SKIP() << "log-probabilities alone";
+  if (!own.is_whole()) GTEST_SKIP() << "log-probabilities alone";
   Context ctx(Device::cpu, 1);
   Model model(own.dir + "/ckpt", Device::cpu, DType::f32, own.normalisation());
   model.prepare(ctx);

@@ -35,9 +35,9 @@ class Invariance : public testing::TestWithParam<Setting> {
     std::vector<GenerateRequest> out;
     for (int64_t i = 0; i < 16; ++i) {
       GenerateRequest r = cases.generate_request(i, 12);
-      r.temperature = temperature;
-      r.top_p = 0.95f;
-      r.seed = 7;
+      r.sampling.temperature = temperature;
+      r.sampling.top_p = 0.95f;
+      r.sampling.seed = 7;
       r.num_samples = 1 + int32_t(i % 3);
       out.push_back(std::move(r));
     }
@@ -84,8 +84,8 @@ TEST_P(Invariance, BranchesOfOnePrefixEqualSeparatePrompts) {
   Engine engine(options());
   for (int64_t i = 0; i < 4; ++i) {
     GenerateRequest four = cases.generate_request(i, 12);
-    four.temperature = 0.9f;
-    four.seed = 3;
+    four.sampling.temperature = 0.9f;
+    four.sampling.seed = 3;
     four.num_samples = 4;
     const GenerateResult together = golden::generate(engine, {four}).front();
     std::vector<GenerateRequest> single(4, four);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine against transformers and peft on four tiny random checkpoints (scripts/goldens/models.py).
 // Covers native/infer/prefill.cc native/infer/decode.cc native/model/decoder_layer.cc
+// Covers native/model/layer_activations.cc
 // Covers native/model/adapter.cc native/model/vit.cc native/model/family_tensors.cc families/index.cc
 // Covers families/llama/llama.cc families/llava/llava.cc families/llava/vision.cc
 #include <gtest/gtest.h>

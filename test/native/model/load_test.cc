@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checkpoint directories: spellings, configuration errors that name their key, tensors that are missing, extra or
 // misshapen, and random damage.
+// Covers native/model/bind_tensors.cc native/model/prepare.cc
 #include "model/load.h"
 
 #include <gtest/gtest.h>

@@ -267,6 +267,9 @@ TEST_F(Bitsandbytes, DamageIsNamed) {
       {"\"shape\": [", "\"shapf\": [", "shapf: expected no such key"},
       {".weight.quant_map\"", ".weight.quant_mop\"", "quant_map: expected this tensor beside"},
       {".weight.nested_absmax\"", ".weight.nested_absmay\"", "absmax: expected"},
+      {"\"nested_dtype\": \"float32\"", "\"nested_dtype\": \"float16\"", "nested_dtype: expected float32, got float16"},
+      {"\"bfloat16\", \"shape\"", "\"bfloat17\", \"shape\"",
+       "dtype: expected float32 or bfloat16 or float16, got bfloat17"},
       {"\"nested_offset\"", "\"mested_offset\"", "mested_offset: expected no such key"},
       {"quant_state.bitsandbytes__nf4\"", "quant_state.bitsandbytes__fp4\"", "quant_type: expected fp4"},
   };

@@ -83,6 +83,17 @@ TEST(Qwen3VlConfig, AbsentKeysTakeTheDefaultsOfTheConfigClass) {
   EXPECT_EQ(parse(config("", "", ", 'deepstack_visual_indexes': []")).vision->num_planes(), 1);
 }
 
+// transformers refuses a list of another length and ignores what it says.
+TEST(Qwen3VlConfig, EveryLayerSeesEverything) {
+  const auto types = [](const std::string& list) {
+    return config("", ", 'num_hidden_layers': 2, 'layer_types': " + list, "");
+  };
+  EXPECT_EQ(parse(types("['full_attention', 'full_attention']")).config.text.windows, (std::vector<int32_t>{0, 0}));
+  EXPECT_EQ(parse(types("null")).config.text.windows, (std::vector<int32_t>{0, 0}));
+  for (const char* list : {"['full_attention', 'sliding_attention']", "['full_attention']", "[]"})
+    expect_refused(types(list), "layer_types: expected \"full_attention\" for each of 2 layers");
+}
+
 TEST(Qwen3VlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(config("", ", 'rope_scaling': {'mrope_interleaved': false}", ""), "mrope_interleaved: expected true");
   expect_refused(config("", ", 'rope_scaling': {'mrope_section': [24, 20]}", ""), "mrope_section");

@@ -110,6 +110,17 @@ TEST(QwenVlConfig, AHeadIsTiedWhereEitherPlaceSaysSo) {
   EXPECT_TRUE(tied("'tie_word_embeddings': true", ""));
   EXPECT_TRUE(tied("'tie_word_embeddings': true", ", 'tie_word_embeddings': false"));
   EXPECT_TRUE(tied("'tie_word_embeddings': false", ", 'tie_word_embeddings': true"));
+  // Null is an absent key.
+  EXPECT_TRUE(tied("'tie_word_embeddings': null", ", 'tie_word_embeddings': true"));
+  EXPECT_TRUE(tied("'tie_word_embeddings': true", ", 'tie_word_embeddings': null"));
+  EXPECT_FALSE(tied("'tie_word_embeddings': null", ", 'tie_word_embeddings': null"));
+}
+
+TEST(QwenVlConfig, ANullHeadDimIsAbsent) {
+  for (const char* type : {"qwen2_vl", "qwen2_5_vl"}) {
+    const std::string vision = type == std::string("qwen2_vl") ? kVision2 : kVision25;
+    EXPECT_EQ(parse(flat(type, kHub + ", 'head_dim': null", vision)).config.text.head_dim, 16);
+  }
 }
 
 TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
@@ -138,6 +149,8 @@ TEST(QwenVlConfig, UnsupportedSettingsAreRefusedByName) {
   expect_refused(vision("'rope_scaling': {'type': 'linear', 'factor': 2}"), "type: expected \"axial\"");
   // Beside the object as inside it.
   expect_refused(vision("'rope_theta': 0"), "vision_config: rope_theta: expected a number above 1");
+  expect_refused(vision("'rope_theta': null"), "vision_config: rope_theta: expected a number above 1");
+  expect_refused(vision("'rope_parameters': {'rope_theta': null}"), "rope_theta: expected a number above 1");
   expect_refused(flat("qwen2_vl", kHub, "'hidden_size': 24, 'embed_dim': 24, 'num_heads': 3"),
                  "hidden_size: expected 48");
   expect_refused(flat("qwen2_vl", kHub, "'hidden_size': 48, 'embed_dim': 24, 'num_heads': 4"), "num_heads");

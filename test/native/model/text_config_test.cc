@@ -132,6 +132,12 @@ TEST(TextConfig, WindowsOfMistral) {
   expect_refused(R"({"model_type": "llama", "rope_theta": null})", "rope_theta: expected a number");
 }
 
+// The decoder that the class makes without it has another eps than Llama's.
+TEST(TextConfig, TilesNeedATextConfig) {
+  for (const char* type : {"smolvlm", "idefics3"})
+    expect_refused(cat("{\"model_type\": \"", type, "\", \"vision_config\": {}}"), "text_config: expected an object");
+}
+
 TEST(TextConfig, RopeInEveryStyle) {
   const auto inv_freq = [](const std::string& keys) {
     return parse("{\"model_type\": \"qwen3\", \"head_dim\": 8, " + keys + "}").text.inv_freq;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers native/backend/cuda/attention_schedule.h
+// Covers native/backend/cuda/attention_schedule.h native/backend/cuda/attention_scheduler.h
+// Covers native/backend/cuda/attention_prefix_tree.h
 // The GPU's work lists, walked as the kernels do: every visible (query row, key) pair once, nothing else.
-#include "backend/cuda/attention_schedule.h"
+#include "backend/cuda/attention_scheduler.h"
 
 #include <gtest/gtest.h>
 

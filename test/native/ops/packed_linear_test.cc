@@ -152,6 +152,14 @@ TEST_P(PackedLinearTest, PlainScalesAndOtherBlocks) {
   const Values expected = reference::gemm(x.values(), false, values, true, Values(size_t(t * s.n)), t, s.n, s.k, 1, 0);
   packed_linear(ctx, x.view(), w, nullptr, y.view());
   expect_close("y", y, expected, double(s.k), 8.0);
+  for (const auto& [col, cols] : {std::pair<int64_t, int64_t>{0, s.k}, {3, 66}, {31, 2}, {69, 1}}) {
+    Operand to = operand(DType::f32, {s.n, cols}, Values(size_t(s.n * cols), NAN));
+    unpack_tile(ctx, w, 0, col, to.view());
+    Values part;
+    for (int64_t r = 0; r < s.n; ++r)
+      for (int64_t c = 0; c < cols; ++c) part.push_back(values[size_t(r * s.k + col + c)]);
+    EXPECT_EQ(to.read(), part) << col << " " << cols;
+  }
 }
 
 TEST_P(PackedLinearTest, RefusesWhatDoesNotFit) {

@@ -79,7 +79,9 @@ TEST_P(RopeTest, RefusesAxesThatPositionsLack) {
   const Tensor positions = index({0, 1, 0, 1}).reshaped({2, 2});
   EXPECT_THROW(rope(ctx, x.view(), {positions, f.view(), {}}), Error);
   EXPECT_THROW(rope(ctx, x.view(), {positions, f.view(), index({0})}), Error);
-  if (GetParam().device == Device::cpu) EXPECT_THROW(rope(ctx, x.view(), {positions, f.view(), index({0, 2})}), Error);
+  if (GetParam().device == Device::cpu) {
+    EXPECT_THROW(rope(ctx, x.view(), {positions, f.view(), index({0, 2})}), Error);
+  }
 }
 
 TEST_P(RopeTest, KeysAndValuesGoToTheirCacheRows) {

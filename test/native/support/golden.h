@@ -79,7 +79,7 @@ class Cases {
     r.prompt = prompt(i);
     r.images = images(i);
     r.max_new_tokens = max_new_tokens;
-    r.rng_key = uint64_t(i) + 100;
+    r.sampling.rng_key = uint64_t(i) + 100;
     return r;
   }
 

@@ -68,7 +68,7 @@ inline std::vector<GenerateRequest> sampled(const ThreeAxes& m) {
     if (m.cases.images(i).empty()) continue;
     GenerateRequest r = m.request(i, 10);
     r.num_samples = 3;
-    r.temperature = 1;
+    r.sampling.temperature = 1;
     out.push_back(std::move(r));
   }
   // A second question about the first picture: it shares leading rows.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prompts with pictures and what transformers computes on them: fixtures/families, and its own-vlm
-// (scripts/goldens/qwen_vl.py) and own-tiles (scripts/goldens/tile_families.py).
+// (scripts/goldens/qwen_vl.py), own-tiles and own-native (scripts/goldens/{tile,native}_families.py).
 #pragma once
 #include <string>
 #include <vector>
@@ -38,10 +38,18 @@ inline std::vector<Crop> crops_of(const Tensor& t) {
 
 inline constexpr Normalisation kHalfNormalisation = {1.0 / 255.0, {0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}};
 
-inline const char* const kOwnVlm[] = {
-    "own-vlm/qwen2_vl",       "own-vlm/qwen2_5_vl",          "own-vlm/qwen3_vl",
-    "own-tiles/smolvlm-one",  "own-tiles/smolvlm-whole",     "own-tiles/idefics3-bos",
-    "own-tiles/idefics3-odd", "own-tiles/llava_next-vicuna", "own-tiles/llava_next-mistral"};
+inline const char* const kOwnVlm[] = {"own-vlm/qwen2_vl",
+                                      "own-vlm/qwen2_5_vl",
+                                      "own-vlm/qwen3_vl",
+                                      "own-tiles/smolvlm-one",
+                                      "own-tiles/smolvlm-whole",
+                                      "own-tiles/idefics3-bos",
+                                      "own-tiles/idefics3-odd",
+                                      "own-tiles/llava_next-vicuna",
+                                      "own-tiles/llava_next-mistral",
+                                      "own-native/qwen2_vl-small",
+                                      "own-native/qwen2_5_vl-windows",
+                                      "own-native/qwen3_vl-planes"};
 
 // Its name as a test's: the family and the variant.
 inline std::string own_vlm_name(const char* path) {
@@ -54,15 +62,18 @@ inline std::string own_vlm_name(const char* path) {
 struct OwnVlm {
   explicit OwnVlm(const std::string& path) : dir(fixture("families/" + path)) {}
 
-  bool has_tiles() const { return dir.find("own-tiles") != std::string::npos; }
+  // own-vlm has no processor, no logits and one adapter.
+  bool is_whole() const { return dir.find("own-vlm") == std::string::npos; }
+  // As the processor says; CLIP's is the default.
   Normalisation normalisation() const {
-    return has_tiles() && dir.find("llava") == std::string::npos ? kHalfNormalisation : kClipNormalisation;
+    const std::string file = dir + "/ckpt/preprocessor_config.json";
+    return is_whole() && read_json_file(file).find("image_mean") ? kHalfNormalisation : kClipNormalisation;
   }
   // On every linear layer of tower, connector and decoder.
-  std::string adapter() const { return dir + (has_tiles() ? "/adapter-all" : "/adapter"); }
+  std::string adapter() const { return dir + (is_whole() ? "/adapter-all" : "/adapter"); }
   std::vector<Image> images(const Json& row) const {
     const Json* sizes = row.find("image_sizes");
-    const Json* list = has_tiles() ? row.find("images") : row.find("image_grid_thw");
+    const Json* list = is_whole() ? row.find("images") : row.find("image_grid_thw");
     std::vector<Image> out(list->array().size());
     for (size_t i = 0; i < out.size(); ++i) {
       out[i].crops = crops_of(tensors.view(cat("pixels_u8/", row.find("id")->string(), "/", i)));

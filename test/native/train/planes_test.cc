@@ -37,7 +37,7 @@ struct Planes {
     r.prompt = row->prompt;
     r.images = {{height, width, {{height, width, {p, p + pixels.bytes()}}}, {}}};
     r.num_samples = 3;
-    r.temperature = 1;
+    r.sampling.temperature = 1;
     r.max_new_tokens = 8;
     return r;
   }

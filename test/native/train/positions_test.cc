@@ -65,7 +65,7 @@ TEST(Positions, BeamsAgreeWithScoring) {
   ThreeAxes m;
   GenerateRequest request = sampled(m).front();
   request.num_samples = 1;
-  request.temperature = 0;
+  request.sampling.temperature = 0;
   request.num_beams = 3;
   const GenerateResult result = m.generate({request}, 1024).front();
   golden::expect_close(result.branches[0].per_token_logps, m.score(request, result).segments[0].per_token_logps,

@@ -176,7 +176,7 @@ test('openai: files in the official format, collected by id, never handed in twi
 
   await submit();
   assert.equal(server.log.filter((line) => line === 'POST /v1/batches').length, 1);
-  await assert.rejects(collect(), /1 of 1 batches still run: batch_1 \(in_progress\)/);
+  await assert.rejects(collect(), /1 of 1 batch not finished: batch_1 \(in_progress\)/);
 
   server.finish('done');
   const results = await collect();

@@ -121,7 +121,7 @@ test('what goes with no guide of probabilities is refused by name', async () => 
   );
   await refused('yes-no', { runs: 2 }, /--runs: expected 1 with guide yes-no/);
   await refused('yes-no', { overrides: { temperature: 1 } }, /--temperature: expected none with guide yes-no/);
-  await refused('yes-no', { claims: 'exec:cat' }, /--claims: expected a guide that asks of claims, got guide yes-no/);
+  await refused('yes-no', { claims: 'exec:cat' }, /--claims: expected a guide with claims: true, got guide yes-no/);
   await refused('claims', { claims: 'openai:m' }, /--claims: expected exec:CMD, got "openai:m"/);
   const { settings } = await settingsOf('claims', () => 'x');
   await assert.rejects(surveyAnnotate(asRows([record]), settings).next(), /--dry-run: the number of claims/);

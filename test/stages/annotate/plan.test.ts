@@ -202,7 +202,10 @@ test('what a dialogue shows of earlier turns: given answers, its own, and each i
   assert.match(String(all!.question), /Assistant: \(each answer's own: turn 1 of it\)\n\nUser: U3$/);
   assert.equal((all!.answers as { text: string }[])[1]!.text, 'Turn 1: b1\n\nTurn 2: b2');
   const short = { ...record, responses: [{ text: 'only' }] };
-  assert.throws(() => plan('mm-vet', short), /responses\[0\]\.turns: expected the 1 answers before the last.*got 0/);
+  assert.throws(
+    () => plan('mm-vet', short),
+    /responses\[0\]\.turns: expected 1 earlier answer, one per open turn.*got 0/,
+  );
 });
 
 test('images and their places agree in number, or the row fails', () => {

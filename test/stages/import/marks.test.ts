@@ -41,7 +41,7 @@ test('marks and images agree in number, or both numbers are told', async () => {
     [
       'llava',
       { image: 'a.png', conversations: talk('q', 'see <image>') },
-      'turn 1: expected an answer without <image> (answers hold no images), got "see <image>"',
+      'turn 1: expected a response without <image> (responses hold no images), got "see <image>"',
     ],
     [
       'sharegpt',
@@ -96,7 +96,7 @@ test("Qwen's tags are images, in questions", async () => {
   );
   assert.match(
     (await importFailure('sharegpt', { conversations: talk('q', '<img>a.png</img>') }))!,
-    /answers hold no images/,
+    /responses hold no images/,
   );
 });
 

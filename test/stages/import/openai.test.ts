@@ -83,7 +83,7 @@ test('parts, members and images that cannot be read are errors at their place', 
     [
       'trl',
       { prompt: [user('q')], chosen: [assistant([{ type: 'image', image: 'a.png' }])], rejected: 'r' },
-      'chosen[0].content: expected text alone in an answer, got an image part',
+      'chosen[0].content: expected text alone in a response, got an image part',
     ],
     [
       'trl',

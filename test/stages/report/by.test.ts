@@ -93,8 +93,8 @@ test('the axis: numbers, also as text; decades by their logarithm; words in the 
 test('rows that a chart cannot show are counted, a parameter that no row has is an error', () => {
   const rows = [row(1, { step: 1 }), row(null, { step: 2 }), row(2, { lr: 1 })];
   assert.deepEqual(byCharts('step', rows).notes, [
-    '--by step: 1 score rows have other params and not step: not in its charts',
-    '--by step: 1 rows have no score: not in its charts',
+    '--by step: 1 score row has other params and not step: not in its charts',
+    '--by step: 1 row has no score: not in its charts',
   ]);
   assert.throws(() => byCharts('size', rows), /--by size: expected score rows with params\.size, got only step, lr/);
   assert.throws(() => byCharts('size', [row(1)]), /got no score row with params/);

@@ -68,7 +68,7 @@ test('a long run is drawn by fewer steps, with its spikes, evaluations and ends'
 test('rows of two runs in one file are said; the rows that a resumed run repeats are not', () => {
   const first = { step: 1, loss: 0.7, tokens_per_second: 10 };
   assert.deepEqual(collect([first, { ...first, tokens_per_second: 11 }]).notes, []);
-  assert.match(collect([first, { step: 1, loss: 0.6 }]).notes[0]!, /^run: 1 steps appear twice with different losses/);
+  assert.match(collect([first, { step: 1, loss: 0.6 }]).notes[0]!, /^run: 1 step appears twice with different losses/);
 });
 
 test('pairs keep their texts, pictures are listed once, and the rest is counted', () => {
@@ -179,7 +179,7 @@ test('summaries of stages: kept, dropped and why, what a judge cost', () => {
     dropped: { 'equal answers': 3 },
     leftOut: { tie: 2 },
     failed: 0,
-    notes: ['rule seva', '1 preferences swapped'],
+    notes: ['rule seva', '1 preference swapped'],
   });
   assert.deepEqual([annotate!.failed, annotate!.requests, annotate!.cached, annotate!.cost], [1, 5, 2, 0.5]);
 });

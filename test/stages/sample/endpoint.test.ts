@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openHttpClient } from '../../../src/http/client.ts';
 import type { Response, VprefRecord } from '../../../src/records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../../src/records/sampling-settings.ts';
 import { endpointFlow, sampleEndpoint } from '../../../src/stages/sample/endpoint.ts';
 import type { EndpointSampling } from '../../../src/stages/sample/endpoint-server.ts';
 import { hastyClock, runRecords } from '../../support/annotate-stage.ts';
@@ -13,7 +14,8 @@ const PNG =
   'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=';
 
 const DEFAULTS: EndpointSampling = {
-  ...{ model: 'm', numSamples: 1, temperature: 0, topP: 1, topK: 0, maxNewTokens: 64, stop: [] },
+  ...SAMPLING_DEFAULTS,
+  ...{ model: 'm', maxNewTokens: 64, stop: [] },
   ...{ seed: 0, views: 'original' },
 };
 
@@ -170,6 +172,24 @@ test("log-probabilities under a name of their own, and the record's own paramete
   const [old, made] = results[0]!.records[0]!.responses as (Response & { endpoint_logps?: number })[];
   assert.equal(old!.text, 'old');
   assert.deepEqual([made!.endpoint_logps, made!.num_tokens, made!.logps], [-1.5, 2, undefined]);
+});
+
+test('a record whose sampling_params ask for what a server does not get is refused', async (context) => {
+  const records = [{ beams: 4 }, { stop_repeats: 8 }].map((sampling_params) => ({
+    id: 'a',
+    prompt: 'Q',
+    sampling_params,
+  }));
+  const { results, server } = await sample(context, records, {});
+  assert.match(
+    results[0]!.error!.message,
+    /sampling_params\.beams: expected 1 \(an endpoint does not take it\), got 4/,
+  );
+  assert.match(
+    results[1]!.error!.message,
+    /sampling_params\.stop_repeats: expected 0 \(an endpoint does not take it\), got 8/,
+  );
+  assert.equal(server.calls.length, 0);
 });
 
 test('how an answer ended is kept; a call that fails is its row alone', async (context) => {

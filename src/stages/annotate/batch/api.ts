@@ -12,10 +12,10 @@ import {
 import { RunError } from '../../../records/error.ts';
 import { headerSecrets } from '../../../records/server-url.ts';
 
-/** Where a submitted batch stands. */
+/** The state of a submitted batch. */
 export interface BatchStatus {
   state: 'running' | 'finished' | 'failed';
-  /** The provider's own word. */
+  /** The provider's word for it. */
   detail: string;
   /** Result files to fetch, by the provider's name for them. */
   outputs: string[];
@@ -25,18 +25,18 @@ export interface BatchStatus {
 export interface BatchApi {
   /** A line of the request file. */
   requestLine(key: string, body: Record<string, unknown>): Record<string, unknown>;
-  /** Uploads a request file and starts a batch. The provider's name for it. */
+  /** Uploads a request file and starts a batch. Returns the provider's name for the batch. */
   submit(client: HttpClient, name: string, file: Uint8Array): Promise<string>;
   status(client: HttpClient, id: string): Promise<BatchStatus>;
   fetch(client: HttpClient, output: string): Promise<string>;
-  /** A line of a result file; undefined when it is none. */
+  /** Parses a line of a result file; undefined if it is not one. */
   readLine(line: unknown): { key: string; attempt: Attempt } | undefined;
 }
 
-/** A call after which nobody knows whether the server did what it was asked. */
+/** A failed call whose effect on the server is unknown. */
 export const UNSURE = 'batch-unsure';
 
-/** A request of a batch API; files take their time. Throws RunError with the server's words. */
+/** Sends a request of a batch API, with a long time limit for files. Throws RunError with the server's message. */
 export async function batchCall(
   client: HttpClient,
   request: HttpRequest,
@@ -55,7 +55,7 @@ export async function batchCall(
 async function sendOrFail(client: HttpClient, request: HttpRequest, what: string): Promise<HttpReply> {
   try {
     const reply = await client.send({ timeoutMs: 600_000, maxResponseBytes: 400 * 1024 * 1024, ...request });
-    // Before anything of it is cut, shown or written to a file.
+    // Remove secrets before the text is cut, printed or written.
     return { ...reply, body: hideSecrets(reply.body, headerSecrets(request.headers ?? {})) };
   } catch (cause) {
     if (!(cause instanceof TransportError)) throw cause;
@@ -63,7 +63,7 @@ async function sendOrFail(client: HttpClient, request: HttpRequest, what: string
   }
 }
 
-/** A string field of a reply. Throws RunError when it is not there. */
+/** A string field of a reply. Throws RunError if it is missing. */
 export function stringField(json: unknown, field: string): string {
   const value = (json as Record<string, unknown> | undefined)?.[field];
   if (typeof value === 'string' && value !== '') return value;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch modes: the questions as files in the provider's own format, handed in now, their answers collected later.
-// A folder holds the files and a manifest; every step is written down before the next, so that any of them may be
-// interrupted and run again.
+// Batch modes: questions are submitted as files in the provider's format; replies are collected later.
+// A folder holds the files and a manifest. Each step is recorded before the next starts, so any step can be
+// interrupted and rerun.
+
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import type { Row } from '../../../flow/stage.ts';
 import { type Attempt, cutAtStop, failed } from '../../../http/attempt.ts';
 import { parseJson } from '../../../http/chat.ts';
 import type { HttpClient } from '../../../http/client.ts';
+import { count } from '../../../records/count.ts';
 import { RunError, UsageError } from '../../../records/error.ts';
 import { writeWhole } from '../cache.ts';
 import type { Judge } from '../judge.ts';
@@ -16,10 +18,10 @@ import { apiBody, type JudgeApi } from '../providers/http-judge.ts';
 import { eachQuestion, type QuestionSource, reportBadRow } from '../survey.ts';
 import { type BatchApi, UNSURE } from './api.ts';
 
-/** Half the price is what a batch costs. */
+/** A batch costs half the price. */
 export const BATCH_PRICE_FACTOR = 0.5;
 
-/** OpenAI takes 50,000 requests and 200 MB a file, Gemini 2 GB. */
+/** Limits per file: OpenAI 50,000 requests and 200 MB, Gemini 2 GB. */
 const MAX_REQUESTS = 50_000;
 const MAX_BYTES = 100 * 1024 * 1024;
 
@@ -34,7 +36,7 @@ interface Manifest {
 interface RequestFile {
   file: string;
   requests: number;
-  /** Set just before the file is handed in: found without `batch`, nobody knows whether it was. */
+  /** Set just before submission. If it is set without `batch`, the file may or may not have been submitted. */
   isSubmitting?: boolean;
   /** The provider's name for it. */
   batch?: string;
@@ -46,11 +48,11 @@ export interface SubmitOptions extends QuestionSource {
   folder: string;
   api: JudgeApi;
   batch: BatchApi;
-  /** Absent: only the files are written. */
+  /** If absent, only the files are written. */
   client?: HttpClient | undefined;
 }
 
-/** Writes the request files of all questions that the cache cannot answer, and hands them in. One row per file. */
+/** Writes and submits request files for all questions that are not in the cache. Yields one row per file. */
 export async function* submitBatch(rows: AsyncIterable<Row>, options: SubmitOptions): AsyncGenerator<object> {
   const { folder, batch, client } = options;
   await mkdir(folder, { recursive: true });
@@ -63,7 +65,7 @@ export async function* submitBatch(rows: AsyncIterable<Row>, options: SubmitOpti
   }
 }
 
-/** Hands one file in, never twice: a batch that is started twice is paid twice. */
+/** Submits one file, never twice: a batch that is started twice is billed twice. */
 async function handIn(
   entry: RequestFile,
   manifest: Manifest,
@@ -155,7 +157,7 @@ export interface CollectOptions {
   warn(message: string): void;
 }
 
-/** The judge that answers from a batch's results. Throws RunError('batch-pending') while one still runs. */
+/** A judge that replies from a batch's results. Throws RunError('batch-pending') while one still runs. */
 export async function collectedJudge(options: CollectOptions): Promise<Judge> {
   const { folder, batch, client, judge } = options;
   const manifest = await readManifest(folder);
@@ -169,7 +171,7 @@ export async function collectedJudge(options: CollectOptions): Promise<Judge> {
     ...judge,
     ask: async (request) => {
       const attempt = results.get(request.key) ?? missing;
-      // Nothing can be tried again here, and one bad row is no reason to stop.
+      // No retry is possible here, and one bad row must not stop the run.
       const text = judge.info.stop ? attempt : cutAtStop(attempt, request.parameters.stop);
       return { ...text, retry: false, fatal: false, throttle: false };
     },
@@ -206,12 +208,12 @@ async function fetchResults(manifest: Manifest, { folder, batch, client, warn }:
   if (running.length > 0) {
     throw new RunError(
       'batch-pending',
-      `${running.length} of ${manifest.files.length} batches still run: ${running.join(', ')}`,
+      `${running.length} of ${count(manifest.files.length, 'batch', 'batches')} not finished: ${running.join(', ')}`,
     );
   }
 }
 
-/** Every results*.jsonl of the folder, those that a user put there by hand too. */
+/** Every results*.jsonl of the folder, including files that the user added. */
 async function readResults(
   folder: string,
   batch: BatchApi,
@@ -227,7 +229,7 @@ async function readResults(
         warn(`${join(folder, file)}:${index + 1}: expected a result with its id, got ${text.slice(0, 80)}`);
         continue;
       }
-      // The same question twice: an answer is worth more than a failure, the first more than the second.
+      // For a repeated question, prefer a reply to a failure, then the earlier one.
       if (results.get(line.key)?.outcome !== 'ok') results.set(line.key, line.attempt);
     }
   }

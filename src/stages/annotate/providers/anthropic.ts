@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Anthropic messages: POST {base}/messages. Structured replies come through a forced tool, which every model takes.
+// Anthropic messages: POST {base}/messages. Structured replies use a forced tool call, which every model supports.
 import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from '../../../http/attempt.ts';
 import { failureMessage, fieldsOf, type JsonFields, notJson, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
@@ -61,7 +61,7 @@ function anthropicBody(request: JudgeRequest, images: ImagePart[], options: Judg
     ...(parameters.topP === undefined ? {} : { top_p: parameters.topP }),
     ...(parameters.stop === undefined ? {} : { stop_sequences: parameters.stop }),
     ...(schema && {
-      tools: [{ name: TOOL, description: 'Hands in the judgement.', input_schema: toJsonSchema(schema) }],
+      tools: [{ name: TOOL, description: 'Submits the judgement.', input_schema: toJsonSchema(schema) }],
       tool_choice: { type: 'tool', name: TOOL },
     }),
   };
@@ -77,10 +77,10 @@ export function readAnthropicReply(reply: HttpReply): Attempt {
   const requestId = headerValue(reply.headers, 'request-id');
   const id = requestId === undefined ? {} : { requestId };
   if (reply.status !== 200) return { ...anthropicFailure(reply, json), ...id };
-  return { ...id, ...(isObject(json) ? anthropicAnswer(json) : notJson(reply.body)) };
+  return { ...id, ...(isObject(json) ? anthropicReply(json) : notJson(reply.body)) };
 }
 
-function anthropicAnswer(json: JsonFields): Attempt {
+function anthropicReply(json: JsonFields): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof json.model === 'string') about.model = json.model;
   if (typeof json.id === 'string') about.requestId = json.id;
@@ -104,7 +104,7 @@ function anthropicAnswer(json: JsonFields): Attempt {
 function anthropicUsage({ usage }: JsonFields): Usage | undefined {
   const { input_tokens, output_tokens, ...cache } = fieldsOf(usage);
   const parts = [input_tokens, cache.cache_read_input_tokens ?? 0, cache.cache_creation_input_tokens ?? 0];
-  // Each by itself must be a count: 5 and -3 are not 2.
+  // Check each count alone: 5 and -3 must not pass as 2.
   if (parts.some((part) => readUsage({ input: part, output: 1 }) === undefined)) return undefined;
   const input = (parts as number[]).reduce((sum, part) => sum + part, 0);
   return readUsage({ input, output: output_tokens, cached: cache.cache_read_input_tokens });

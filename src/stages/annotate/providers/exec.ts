@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// exec:CMD: a judge that is any command. One child for the whole run: one JSON request a line on its stdin, one JSON
+// exec:CMD: a judge that is any command. One child per run: one JSON request per line on its stdin, one JSON
 // reply per line on its stdout, in any order, joined by id. Each line that it writes to stderr is a warning.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,10 +15,10 @@ import type { Judge, JudgeRequest } from '../judge.ts';
 import { toJsonSchema } from '../schema.ts';
 import type { JudgeOptions, OwnProvider } from './provider.ts';
 
-/** The time limit of a request, and who hears of replies that belong to none and of the lines of its stderr. */
+/** The time limit of a request, and the callbacks for replies without a request and for stderr lines. */
 type ExecOptions = Pick<JudgeOptions, 'timeoutMs' | 'warn'>;
 
-/** A child that dies this often without one reply in between is not started again. */
+/** Maximum consecutive deaths without a reply; then the child is not restarted. */
 const MAX_DEATHS = 3;
 const MAX_REPLY_BYTES = 64 * 1024 * 1024;
 const OUTCOMES: ReadonlySet<string> = new Set([
@@ -32,7 +32,7 @@ const OUTCOMES: ReadonlySet<string> = new Set([
   'transport',
 ]);
 
-/** Opens the judge; the child starts with the first request. */
+/** Opens the judge. The child starts with the first request. */
 export async function execJudge(command: string, options: ExecOptions): Promise<Judge> {
   const child = new JudgeChild(command, options);
   return {
@@ -48,7 +48,7 @@ export async function execJudge(command: string, options: ExecOptions): Promise<
   };
 }
 
-/** Hashes of the files that the command line names, so that an edited script is another judge to the cache. */
+/** Hashes of the files named in the command line, so an edited script gets new cache entries. */
 async function namedFiles(command: string): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
   for (const word of command.split(/[\s'"]+/)) {
@@ -65,12 +65,12 @@ interface Pending {
   reject(cause: unknown): void;
 }
 
-/** The child process with its open requests. */
+/** The child process and its pending requests. */
 class JudgeChild {
   readonly #command: string;
   readonly #options: ExecOptions;
   readonly #pending = new Map<string, Pending>();
-  /** Abandoned requests; their replies may still come. */
+  /** Abandoned requests, whose replies may still arrive. */
   readonly #withdrawn = new Set<string>();
   #child: ChildProcess | undefined;
   #deaths = 0;
@@ -125,14 +125,14 @@ class JudgeChild {
 
   #start(): ChildProcess {
     if (this.#child) return this.#child;
-    // Its own group, so that what the shell started ends with it.
+    // A separate process group, so processes that the shell started end with it.
     const child = spawn('/bin/sh', ['-c', this.#command], { stdio: 'pipe', detached: true });
     this.#child = child;
     child.stdin!.on('error', () => {});
     child.on('error', (cause) => this.#break(new RunError('exec', `cannot start the judge: ${cause.message}`)));
     child.on('close', (code, signal) => this.#onClose(child, code, signal));
     this.#readLines(child);
-    // Its words reach the terminal as all others do: a line at a time, without what would steer it.
+    // Print its stderr line by line, without terminal control sequences.
     eachLine(child.stderr!, (line) => this.#options.warn(`judge: ${line}`));
     return child;
   }
@@ -183,7 +183,7 @@ class JudgeChild {
     } else this.#failAll(new TransportError('exec', `the judge exited (${how}) before it replied`));
   }
 
-  /** A judge that hangs in one request hangs in all that wait behind it. */
+  /** A hanging judge also blocks the requests behind. */
   #restart(): void {
     const child = this.#child;
     if (child === undefined) return;
@@ -205,7 +205,7 @@ class JudgeChild {
 
 const MAX_SHOWN = 16 * 1024;
 
-/** Hears the lines of a stream, also the last one without an end; a very long one in pieces. */
+/** Calls back per line of a stream, including an unterminated last line; a very long line comes in pieces. */
 function eachLine(stream: Readable, hear: (line: string) => void): void {
   let held = '';
   stream.setEncoding('utf8').on('data', (text: string) => {
@@ -220,7 +220,7 @@ function eachLine(stream: Readable, hear: (line: string) => void): void {
   });
 }
 
-/** The object on a line of stdout, or undefined when it is none. */
+/** The object on a line of stdout, or undefined. */
 function parseLine(line: Buffer): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemini, REST: POST {base}/models/{model}:generateContent. Many of its errors come with status 200.
+// Gemini, REST: POST {base}/models/{model}:generateContent. It reports many errors with status 200.
 import { type Attempt, failed, isTransientStatus, readUsage, type Usage } from '../../../http/attempt.ts';
 import { failureMessage, fieldsOf, type JsonFields, notJson, parseJson } from '../../../http/chat.ts';
 import type { HttpReply } from '../../../http/client.ts';
@@ -98,11 +98,11 @@ const REFUSALS = new Set([
 export function readGeminiReply(reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   if (reply.status !== 200) return geminiFailure(reply, json);
-  return isObject(json) ? geminiAnswer(json) : notJson(reply.body);
+  return isObject(json) ? geminiReply(json) : notJson(reply.body);
 }
 
 /** Reads a GenerateContentResponse; the batch results hold the same object. */
-export function geminiAnswer(json: JsonFields): Attempt {
+export function geminiReply(json: JsonFields): Attempt {
   const about: Partial<Attempt> = {};
   if (typeof json.modelVersion === 'string') about.model = json.modelVersion;
   if (typeof json.responseId === 'string') about.requestId = json.responseId;
@@ -112,10 +112,10 @@ export function geminiAnswer(json: JsonFields): Attempt {
   const usage = geminiUsage(json, text);
   if (usage) about.usage = usage;
   if (typeof blocked === 'string') return failed('refused', `the prompt was blocked: ${blocked}`, about);
-  if (!isObject(candidate)) return failed('empty', 'no candidates in the answer', about);
+  if (!isObject(candidate)) return failed('empty', 'no candidates in the reply', about);
   const finishReason = String(candidate.finishReason ?? 'STOP');
   about.finishReason = finishReason;
-  if (REFUSALS.has(finishReason)) return failed('refused', `the answer was blocked: ${finishReason}`, about);
+  if (REFUSALS.has(finishReason)) return failed('refused', `the reply was blocked: ${finishReason}`, about);
   if (finishReason === 'MAX_TOKENS') {
     return { ...failed('truncated', 'the token limit was reached (thinking counts)', about), text };
   }
@@ -124,7 +124,7 @@ export function geminiAnswer(json: JsonFields): Attempt {
   return { outcome: 'ok', text, ...about };
 }
 
-/** Thoughts are not part of the answer. */
+/** Thoughts are not part of the reply. */
 function candidateText(candidate: unknown): string {
   const { parts } = fieldsOf(fieldsOf(candidate).content);
   if (!Array.isArray(parts)) return '';
@@ -137,7 +137,7 @@ function candidateText(candidate: unknown): string {
 function geminiUsage({ usageMetadata }: JsonFields, text: string): Usage | undefined {
   const meta = fieldsOf(usageMetadata);
   const thoughts = meta.thoughtsTokenCount ?? 0;
-  // Without an answer the field is left out; beside one it is missing.
+  // Without a reply Gemini omits this field; with one, its absence is an error.
   const answer = meta.candidatesTokenCount ?? (text === '' ? 0 : undefined);
   // Each by itself must be a count: 5 and -3 are not 2.
   if (readUsage({ input: 1, output: thoughts }) === undefined || readUsage({ input: 1, output: answer }) === undefined)
@@ -155,7 +155,7 @@ function geminiFailure(reply: HttpReply, json: unknown): Attempt {
   const details = Array.isArray(error.details) ? error.details.map(fieldsOf) : [];
   const why = failureMessage(reply.status, error.message ?? reply.body);
   if (reply.status === 401 || reply.status === 403) return failed('auth', why, { fatal: true });
-  // A wrong key is a 400 here; so are a region without service and a project without billing.
+  // Gemini answers 400 for a wrong key, an unsupported region and a project without billing.
   if (details.some((detail) => detail.reason === 'API_KEY_INVALID') || error.status === 'FAILED_PRECONDITION') {
     return failed('auth', why, { fatal: true });
   }
@@ -176,7 +176,7 @@ function geminiFailure(reply: HttpReply, json: unknown): Attempt {
   return failed('invalid', why);
 }
 
-/** Waiting does not bring a day's quota back. */
+/** Retrying does not help with a daily quota. */
 function isDailyQuota(violation: { quotaId?: unknown }): boolean {
   return /PerDay/i.test(String(violation?.quotaId ?? ''));
 }
@@ -252,7 +252,7 @@ function operationStatus(json: unknown): BatchStatus {
 function readGeminiLine(line: unknown): ReturnType<BatchApi['readLine']> {
   const { key, response, error } = (line ?? {}) as { key?: unknown; response?: JsonFields; error?: GoogleStatus };
   if (typeof key !== 'string') return undefined;
-  return { key, attempt: response ? geminiAnswer(response) : statusAttempt(error) };
+  return { key, attempt: response ? geminiReply(response) : statusAttempt(error) };
 }
 
 interface GoogleStatus {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A judge behind an HTTP API: its request body and the reading of its replies are pure functions; sending is shared.
+// A judge behind an HTTP API. Building requests and reading replies are pure functions; sending is shared.
 import { type Attempt, cutAtStop, withoutSecrets } from '../../../http/attempt.ts';
 import type { HttpClient, HttpReply } from '../../../http/client.ts';
 import { type ImageLimits, type ImagePart, loadImageParts } from '../../../http/image-part.ts';
@@ -22,17 +22,17 @@ export interface JudgeApi {
   read(reply: HttpReply): Attempt;
 }
 
-/** What a user may set for an API. */
+/** User settings of an API. */
 export interface JudgeApiOptions {
   model: string;
   baseUrl?: string | undefined;
-  /** Absent for local servers that want none. */
+  /** Absent for local servers without a key. */
   key?: string | undefined;
-  /** Tokens on top of a reply's own for models that reason first. */
+  /** Additional tokens for models that reason first. */
   reasoningTokens?: number | undefined;
 }
 
-/** The judge that asks this API. Closes the client with itself. `warn` hears of parameters that the server refuses. */
+/** The judge that asks this API. Closing it closes the client. `warn` is called for parameters that the server refuses. */
 export function httpJudge(provider: string, api: JudgeApi, client: HttpClient, warn: (message: string) => void): Judge {
   const name = `${provider}:${api.model}`;
   const refused = new RefusedParameters((message) => warn(`${name}: ${message}`));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Judges by name: PROVIDER:REST as the user writes it.
+// Opens judges by name: PROVIDER:REST, as the user writes it.
 import { openHttpClient } from '../../../http/client.ts';
 import { UsageError } from '../../../records/error.ts';
 import { type ServerUrl, splitLogin, withoutLogins } from '../../../records/server-url.ts';
@@ -34,7 +34,7 @@ export interface JudgeSpec {
   operand: string;
 }
 
-/** Throws UsageError for what names no judge. */
+/** Throws UsageError if the text names no judge. */
 export function parseJudge(spec: string): JudgeSpec {
   const colon = spec.indexOf(':');
   const name = spec.slice(0, Math.max(0, colon));
@@ -44,19 +44,19 @@ export function parseJudge(spec: string): JudgeSpec {
   return { name, provider: PROVIDERS[name]!, operand };
 }
 
-/** Whether the judge runs on the engine in this process. */
+/** Whether the judge runs on this process's engine. */
 export function computesHere(spec: string): boolean {
   const { provider } = parseJudge(spec);
   return 'computesHere' in provider && provider.computesHere === true;
 }
 
-/** The guide that this judge is asked by where none is given; undefined for the usual one. */
+/** The default guide of this judge; undefined: the general default. */
 export function ownGuide(spec: string): string | undefined {
   const { provider } = parseJudge(spec);
   return 'guide' in provider ? provider.guide : undefined;
 }
 
-/** Opens the judge of this name. Throws UsageError for what cannot be one, and for a missing key. */
+/** Opens the judge of this name. Throws UsageError for an invalid name or a missing key. */
 export async function openJudge(spec: string, options: JudgeOptions): Promise<Judge> {
   const { name, provider, operand } = parseJudge(spec);
   if ('open' in provider) return provider.open(operand, options);
@@ -65,7 +65,7 @@ export async function openJudge(spec: string, options: JudgeOptions): Promise<Ju
   return httpJudge(name, api, client, options.warn);
 }
 
-/** A provider's API and its batch mode; batch runs use them without a judge. Throws UsageError where there is none that we speak. */
+/** A provider's API and its batch mode, for batch runs. Throws UsageError if there is no supported one. */
 export function openBatchApi(spec: string, options: JudgeOptions) {
   const { name, provider, operand } = parseJudge(spec);
   if (!('api' in provider)) throw new UsageError(`--judge: expected a judge with an HTTP API, got ${name}`);
@@ -92,7 +92,7 @@ function readBaseUrl(text: string): ServerUrl {
   throw new UsageError(`--base-url: expected http://... or https://..., got ${JSON.stringify(withoutLogins(text))}`);
 }
 
-/** The key from the environment. A server of the user's own may need none. */
+/** The key from the environment. A local server may need none. */
 function findKey(
   variables: readonly string[],
   options: Pick<JudgeOptions, 'keyVariable' | 'environment' | 'baseUrl' | 'isSurvey'>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The providers of judges, a line each, by the name that --judge takes.
+// The providers of judges by their name for --judge, one per line.
 export { anthropic } from './anthropic.ts';
 export { exec } from './exec.ts';
 export { gemini } from './gemini.ts';

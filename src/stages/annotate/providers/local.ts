@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// local:DIR: a judge on our own engine. Each question is one record for `sample`, so judging draws exactly as sampling does.
+// local:DIR: a judge on the engine. Each question is one record for `sample`, so judging samples exactly as `sample` does.
 import { type Attempt, failed } from '../../../http/attempt.ts';
 import { modelInfo } from '../../../http/model-info.ts';
 import { imageFields } from '../../../model/record-plan.ts';
 import type { Message, VprefRecord } from '../../../records/record.ts';
+import { SAMPLING_DEFAULTS } from '../../../records/sampling-settings.ts';
 import type { SampleOptions } from '../../sample.ts';
 import { type Judge, type JudgeParameters, type JudgeRequest, turnParts } from '../judge.ts';
 import type { LoadedModel, OwnProvider } from './provider.ts';
@@ -14,7 +15,7 @@ export const local: OwnProvider = {
   open: async (directory, { openModel }) => localJudge(`local:${directory}`, await openModel(directory)),
 };
 
-/** The model as a judge. `name` is what the user wrote. */
+/** The model as a judge. `name` is the user's text. */
 export async function localJudge(name: string, model: LoadedModel): Promise<Judge> {
   return {
     name,
@@ -29,7 +30,7 @@ export async function localJudge(name: string, model: LoadedModel): Promise<Judg
   };
 }
 
-// What the same question's reply depends on: the weights, their dtype, the template as it renders, and how images are brought to size.
+// A reply also depends on the weights, their dtype, the rendered template, and the image mode.
 async function identityOf({ context }: LoadedModel): Promise<Judge['identity']> {
   const { fingerprint, engine, template, templateArgs, vision } = context;
   const { render } = await context.loadTemplate(template.asked ?? template.otherwise, templateArgs);
@@ -42,7 +43,7 @@ async function identityOf({ context }: LoadedModel): Promise<Judge['identity']> 
 
 async function askModel({ context }: LoadedModel, request: JudgeRequest, signal: AbortSignal): Promise<Attempt> {
   const record: VprefRecord = { id: 'judge', prompt: messagesOf(request), images: request.images };
-  // What a judge reads is not training data: special tokens in it are not reported.
+  // The judge's input is not training data, so special tokens in it are not reported.
   const { onSpecialText: _, ...quiet } = context;
   if (request.replies !== undefined) {
     const { askProbabilities } = await import('./reply-probabilities.ts');
@@ -51,7 +52,7 @@ async function askModel({ context }: LoadedModel, request: JudgeRequest, signal:
   const { sample } = await import('../../sample.ts');
   const stage = sample(sampleOptions(request.parameters), { ...quiet, stop: signal });
   for await (const { records, error } of stage(oneRow(record))) {
-    // A prompt that is too long, an image that cannot be read: the row's own.
+    // A prompt that is too long or an unreadable image fails this row only.
     if (error) return failed('invalid', error.message);
     const { text, finish_reason: finishReason = 'stop', num_tokens = 0 } = records[0]!.responses![0]!;
     const about = { finishReason, usage: { input_tokens: 0, output_tokens: num_tokens } };
@@ -73,14 +74,11 @@ function messagesOf(request: JudgeRequest): Message[] {
 
 function sampleOptions(parameters: JudgeParameters): SampleOptions {
   return {
-    numSamples: 1,
-    temperature: parameters.temperature ?? 0,
-    topP: parameters.topP ?? 1,
-    topK: 0,
+    ...SAMPLING_DEFAULTS,
+    temperature: parameters.temperature ?? SAMPLING_DEFAULTS.temperature,
+    topP: parameters.topP ?? SAMPLING_DEFAULTS.topP,
     maxNewTokens: parameters.maxTokens,
     stop: parameters.stop ?? [],
-    numBeams: 1,
-    repetitionMaxPeriod: 0,
     views: 'original',
     logps: false,
     seed: parameters.seed ?? 0,

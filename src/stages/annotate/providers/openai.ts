@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// OpenAI and every server that speaks its chat completions (vLLM, llama.cpp, routers).
+// OpenAI and every server with its chat-completions API (vLLM, llama.cpp, routers).
 import { failed } from '../../../http/attempt.ts';
 import { CHAT_IMAGES, type ChatMessage, chatBody, OPENAI_BASE_URL, readChatReply } from '../../../http/chat.ts';
 import type { ImagePart } from '../../../http/image-part.ts';
@@ -16,7 +16,7 @@ export function openaiApi(options: JudgeApiOptions): JudgeApi {
   const { model } = options;
   const info = modelInfo(model);
   const reasoningTokens = options.reasoningTokens ?? info.reasoningTokens;
-  // A local server may know only the old name, OpenAI's newest models only the new one.
+  // Some local servers accept only the old name; OpenAI's newest models accept only the new one.
   const ownField = options.baseUrl === undefined ? 'max_completion_tokens' : 'max_tokens';
   return {
     model,
@@ -52,7 +52,7 @@ function openaiImageTokens(width: number, height: number): number {
   return 85 + 170 * Math.ceil((width * scale) / 512) * Math.ceil((height * scale) / 512);
 }
 
-/** The talk as chat messages. */
+/** The conversation as chat messages. */
 function chatMessages(request: JudgeRequest, images: ImagePart[]): ChatMessage[] {
   const messages: ChatMessage[] = request.system === undefined ? [] : [{ role: 'system', content: request.system }];
   for (const [index, { role }] of request.turns.entries()) {
@@ -98,7 +98,7 @@ function batchStatus(json: unknown): BatchStatus {
   const outputs = [output_file_id, error_file_id].filter((id): id is string => typeof id === 'string' && id !== '');
   const detail = String(status);
   if (detail === 'completed') return { state: 'finished', detail, outputs };
-  // An expired or cancelled batch still has the results that were made in time.
+  // An expired or cancelled batch still has the results that finished before.
   const isOver = detail === 'failed' || detail === 'expired' || detail === 'cancelled';
   return { state: isOver ? 'failed' : 'running', detail, outputs };
 }

@@ -7,49 +7,49 @@ import type { Judge } from '../judge.ts';
 import type { JudgeApi, JudgeApiOptions } from './http-judge.ts';
 import type { RewardApiName } from './reward-apis.ts';
 
-/** A model in memory, which the run closes. */
+/** A model in memory. The run closes it. */
 export type LoadedModel = Pick<OpenModel, 'context'>;
 
-/** Options of a judge, and what opening one needs from the run. */
+/** Options of a judge, and what its opening needs from the run. */
 export interface JudgeOptions {
   baseUrl?: string | undefined;
-  /** Name of the environment variable that holds the key, instead of the provider's own. */
+  /** Name of the environment variable with the key, instead of the provider's default. */
   keyVariable?: string | undefined;
   reasoningTokens?: number | undefined;
-  /** reward: what the server speaks, and where the served model's chat template is. */
+  /** reward: the server's API, and the directory with the served model's chat template. */
   rewardApi?: RewardApiName | undefined;
   rewardTemplate?: string | undefined;
   timeoutMs: number;
   concurrency: number;
   environment: Record<string, string | undefined>;
-  /** Nothing will be asked, so no key is needed. */
+  /** The run sends nothing, so no key is needed. */
   isSurvey?: boolean;
   warn(message: string): void;
-  /** Loads a model directory, for judges that compute here. */
+  /** Loads a model directory, for local judges. */
   openModel(directory: string): Promise<LoadedModel>;
 }
 
-/** A provider behind an HTTP API. How its servers limit calls and what each model takes are read from their replies and names (src/http). */
+/** A provider behind an HTTP API. Rate limits and accepted parameters are derived from replies and model names (src/http). */
 export interface HttpProvider {
   operand: 'MODEL';
-  /** Environment variables that may hold the key, the first that is set. */
+  /** Environment variables for the key; the first that is set counts. */
   keyVariables: readonly string[];
-  /** List prices by model, each for that name and its dated forms, as the provider gave them at the end of 2025; --prices FILE overrides them. */
+  /** List prices by model name, dated versions included, as of the end of 2025; --prices FILE overrides them. */
   prices: Readonly<Record<string, Price>>;
   api(options: JudgeApiOptions): JudgeApi;
-  /** Its batch mode, where we speak it. */
+  /** Its batch mode, if supported. */
   batch?(api: JudgeApi): BatchApi;
 }
 
-/** A judge of the user's own, which costs nothing. */
+/** A judge that costs nothing to call. */
 export interface OwnProvider {
-  /** What --judge takes after the colon. */
+  /** The part of --judge after the colon. */
   operand: string;
-  /** It runs on the engine in this process. */
+  /** Runs on the engine in this process. */
   computesHere?: boolean;
-  /** The guide that it is asked by, and no other. */
+  /** The only guide that works with this judge. */
   guide?: string;
-  /** `operand` is what the user wrote. */
+  /** `operand`: the user's text. */
   open(operand: string, options: JudgeOptions): Promise<Judge>;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The log-probabilities of a question's allowed replies: all spellings are branches behind one prompt, in one request.
+// The log-probabilities of a question's allowed replies. All spellings are branches after one prompt, in one request.
 import type { PolicyEngine } from '../../../engine/requests.ts';
 import { type Attempt, failed } from '../../../http/attempt.ts';
 import type { ModelContext, PreparedPrompt } from '../../../model/context.ts';
@@ -10,10 +10,10 @@ import type { VprefRecord } from '../../../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../../../records/view.ts';
 import { type AllowedReply, logSumExp } from '../allowed-replies.ts';
 
-/** What ends the run: the engine is gone, or the guide asks this model what it cannot answer. */
+/** Errors that stop the run: the engine failed, or the guide does not work with this model. */
 const FATAL: ReadonlySet<string> = new Set(['device', 'closed', 'guide']);
 
-/** The attempt's text is {"yes": -0.1, "no": -2.4}. Throws what no further question could survive; a prompt that is too long is the row's own. */
+/** The attempt's text is {"yes": -0.1, "no": -2.4}. Throws only errors that every further question would meet; a prompt that is too long fails its row only. */
 export async function askProbabilities(
   context: ModelContext,
   record: VprefRecord,
@@ -42,7 +42,7 @@ interface Spelled {
   ids: Int32Array;
 }
 
-/** Spellings of the same ids are one. Throws RunError{"guide"} where one begins another: then the shorter holds the longer one's probability too. */
+/** Merges spellings with equal ids. Throws RunError{"guide"} if one is a prefix of another, because the shorter would include the longer one's probability. */
 export function spelledReplies(
   prepared: Pick<PreparedPrompt, 'prompt' | 'promptIds' | 'numPositions'>,
   replies: readonly AllowedReply[],

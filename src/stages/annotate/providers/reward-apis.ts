@@ -9,21 +9,21 @@ import type { ImagePart } from '../../../http/image-part.ts';
 import { RunError } from '../../../records/error.ts';
 import type { Turn } from '../../../text/chat-template.ts';
 
-/** A dialogue that ends in the answer to score. */
+/** A dialogue that ends with the response to score. */
 export interface RewardRequest {
   model: string;
   messages: ChatMessage[];
-  /** As the served model's template writes it, where the API wants text. */
+  /** Rendered by the served model's template, if the API takes text. */
   render?: ((turns: Turn[]) => string) | undefined;
 }
 
 export interface RewardApi {
-  /** Behind the server's address. */
+  /** Path below the server's address. */
   path: string;
-  /** The client renders the text. */
+  /** Whether the client renders the text. */
   needsTemplate: boolean;
   body(request: RewardRequest): Record<string, unknown>;
-  /** The scores of the one dialogue, of whatever form they are. */
+  /** The scores of the dialogue, in the server's form. */
   scores(json: unknown): unknown;
   usage(json: unknown): { input: unknown; output: unknown };
 }
@@ -33,14 +33,14 @@ const openaiUsage = (json: unknown) => {
   return { input, output: 0 };
 };
 
-/** The one item of a list reply; undefined unless there is one. */
+/** The item of a list reply; undefined unless there is exactly one. */
 const onlyItem = (list: unknown) => fieldsOf(Array.isArray(list) && list.length === 1 ? list[0] : undefined);
 
 export const rewardApis = {
   'vllm-pooling': {
     path: '/pooling',
     needsTemplate: false,
-    // Without its activation the pooler gives the model's own number, and not its sigmoid.
+    // Without activation the pooler returns the raw reward instead of its sigmoid.
     body: ({ model, messages }) => ({
       model,
       messages: messages.map(chatMessageJson),
@@ -88,7 +88,7 @@ function toTurn({ role, content }: ChatMessage): Turn {
   return { role, content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' })) };
 }
 
-/** Reads a reply: the number as text; anything but one finite number is a failed call. */
+/** Reads a reply: the number as text. Anything except one finite number is a failed call. */
 export function readReward(api: RewardApi, reply: HttpReply): Attempt {
   const json = parseJson(reply.body);
   if (reply.status !== 200) return rewardFailure(reply, json);
@@ -105,7 +105,7 @@ export function readReward(api: RewardApi, reply: HttpReply): Attempt {
   return failed('invalid', `expected one finite number, got ${got.slice(0, 80)}${hint}`, about);
 }
 
-// A server that generates has no such path, or says that its model does not do this: no other row will fare better.
+// A generation server has no such path, or refuses: every other row would fail too, so the run stops.
 function rewardFailure(reply: HttpReply, json: unknown): Attempt {
   const failure = chatFailure(reply, json);
   const isOtherServer = [404, 405, 501].includes(reply.status) || /does not support/i.test(failure.message ?? '');
@@ -116,7 +116,7 @@ function rewardFailure(reply: HttpReply, json: unknown): Attempt {
   });
 }
 
-/** Throws RunError{"image"}, the row's own, where the template of the served model has no place for an image. */
+/** Throws RunError{"image"}, which fails only the row, if the served model's template takes no image. */
 export function checkRendered(text: string, numImages: number, isVision: boolean): void {
   if (numImages > 0 && !isVision)
     throw new RunError(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// reward:URL: a server of a scalar reward model. Which API it speaks and which model it serves is asked of it once.
+// reward:URL: a server of a scalar reward model. Its API and model are detected once.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CHAT_IMAGES, type ChatMessage, fieldsOf, parseJson } from '../../../http/chat.ts';
@@ -18,7 +18,7 @@ import { checkRendered, type RewardApiName, readReward, rewardApiNames, rewardAp
 export const reward: OwnProvider = { operand: 'URL', guide: 'reward', open: openReward };
 
 interface RewardServer {
-  /** As the user wrote it, without its login. */
+  /** The user's text without a login. */
   url: string;
   headers: Record<string, string>;
   client: HttpClient;
@@ -88,11 +88,11 @@ function dialogue(request: JudgeRequest, images: ImagePart[]): ChatMessage[] {
 interface Served {
   name: RewardApiName;
   model: string;
-  /** SGLang: where the server has its tokenizer from. */
+  /** SGLang: path of the server's tokenizer. */
   tokenizer?: string | undefined;
 }
 
-/** Native endpoints stand beside /v1, not below it. */
+/** Native endpoints are beside /v1, not below it. */
 function rootOf(url: string): string {
   return url.replace(/\/v\d+$/, '');
 }
@@ -120,7 +120,7 @@ async function servedModel(server: RewardServer, { rewardApi }: JudgeOptions): P
   return { name, model, tokenizer: typeof info.tokenizer_path === 'string' ? info.tokenizer_path : undefined };
 }
 
-/** Undefined for anything but an answer with JSON. */
+/** Undefined unless the server answers with JSON. */
 async function getJson({ client, headers }: RewardServer, url: string): Promise<unknown> {
   try {
     const reply = await client.send({ method: 'GET', url, headers });
@@ -138,11 +138,11 @@ async function getJson({ client, headers }: RewardServer, url: string): Promise<
 interface ServedTemplate {
   render(turns: readonly Turn[]): string;
   isVision: boolean;
-  /** Of what it renders a probe to. */
+  /** Hash of a rendered probe. */
   digest: string;
 }
 
-/** The chat template of the served model: its /classify takes text as it is. */
+/** The chat template of the served model, because its /classify takes rendered text. */
 async function servedTemplate(folder: string | undefined): Promise<ServedTemplate> {
   if (folder === undefined || !existsSync(join(folder, 'tokenizer.json')))
     throw new UsageError(
@@ -156,7 +156,7 @@ async function servedTemplate(folder: string | undefined): Promise<ServedTemplat
   return { render, isVision: image !== undefined, digest: render(PROBE) };
 }
 
-/** Undefined where the folder's config is of no family that we know to take images: its texts are rendered, and records with images refused. */
+/** Undefined if the folder's config belongs to no supported image family; then records with images are refused. */
 async function imageMarksOf(folder: string): Promise<ImageMarks | undefined> {
   const { readFamilyPlan } = await import('../../../model/images.ts');
   const { imageMarks } = await import('../../../model/load.ts');

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: choice`: the one option that an answer means, or Z when it means none.
+// `reply: choice`: the one option that a response selects, or Z for none.
 import { isArticle } from '../../../text/article.ts';
 import { type ReadResult, type ReplyContext, type ReplyReader, unread } from './reading.ts';
 
 export const choiceReply: ReplyReader = { read: readChoice };
 
-/** No option. */
+/** Means: no option. */
 const NONE = 'Z';
 
 /** Where a letter is a choice: alone, first and set off ("B. a hen"), or called one ("the answer is B"). */
@@ -23,7 +23,7 @@ function readChoice(text: string, context: ReplyContext): ReadResult {
     .filter((match) => !NEGATION.test(text.slice(0, match.index)) && !isArticle(text, match))
     .map((match) => match[1]!);
   const meant = new Set([alone, ...called].filter(isKnown));
-  // Another option that is spoken of beside it makes the choice a guess.
+  // If another option is mentioned too, the choice is ambiguous.
   const spoken = new Set([...optionsSpokenOf(text, known), ...meant]);
   if (meant.size !== 1 || spoken.size !== 1) return unread(`one letter of ${known.join(', ')}`, text);
   return { reading: { verdicts: [{ choice: [...meant][0]! }] } };
@@ -38,7 +38,7 @@ function optionsSpokenOf(text: string, known: string[]): string[] {
     .filter((letter) => known.includes(letter));
 }
 
-/** The option's letter when the answer is nothing but it ("B", "(B)", "B."): no judge is needed. */
+/** The option's letter if the response is only that ("B", "(B)", "B."): no judge is needed. */
 export function plainLetter(answer: string, letters: string[]): string | undefined {
   const match = /^\s*\(?([A-Z])[).:]?\s*$/.exec(answer);
   return match && letters.includes(match[1]!) ? match[1] : undefined;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The claims of an answer, as who split it gives them: {"claims": ["..."]}, a JSON list, or one per line.
+// The claims of a response, as the splitter returns them: {"claims": ["..."]}, a JSON list, or one per line.
 import { type ReadResult, type ReplyReader, unread } from './reading.ts';
 
 export const claimsReply: ReplyReader = { read: readClaims };
 
-/** More are no split of one answer, but a model that does not come to an end. */
+/** More claims mean that the model repeats itself without end. */
 const MAX_CLAIMS = 100;
 
 const MARKER = /^\s*(?:[-*\u2022]|\(?\d{1,3}[.)])\s+/;
@@ -15,11 +15,11 @@ function readClaims(text: string): ReadResult {
   if (claims === undefined || claims.some((claim) => claim === ''))
     return unread('{"claims": ["...", ...]} or one claim per line', text);
   if (claims.length > MAX_CLAIMS) return { problem: `expected at most ${MAX_CLAIMS} claims, got ${claims.length}` };
-  // Said twice it is one claim.
+  // A repeated claim counts once.
   return { reading: { claims: [...new Set(claims)] } };
 }
 
-/** Undefined for a text that is no JSON; [""] for JSON of another form. */
+/** Undefined if the text is not JSON; [""] for JSON of another form. */
 function jsonClaims(text: string): string[] | undefined {
   let value: unknown;
   try {

@@ -4,7 +4,7 @@ import { type ReadResult, type ReplyReader, unread } from './reading.ts';
 
 export const gradeReply: ReplyReader = { read: readGrade };
 
-/** "1 of the two roots", "0 or 1": a number that is counted with, or one of several. */
+/** "1 of the two roots", "0 or 1": a number that is a quantity, or one of several. */
 const NO_GRADE = /^\s*(?:of|out|or|to|in|and|part|half|%|percent|-|\u2013)(?![a-z])/i;
 const NUMBERS = /(?<![\w.])(?:\d+\.?\d*|\.\d+)(?![\w])/g;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kinds of reply a guide may name.
+// The reply kinds of guides.
 import { withoutReasoning } from '../../../text/reasoning.ts';
 import { choiceReply } from './choice.ts';
 import { claimsReply } from './claims.ts';
@@ -29,10 +29,10 @@ export const replyReaders = {
   reward: rewardReply,
 } satisfies Record<string, ReplyReader>;
 
-/** What is read of a call that splits an answer, whatever the guide's reply is. */
+/** The parser for a call that splits a response, independent of the guide's reply kind. */
 export const splitReader = afterReasoning(claimsReply);
 
-/** What a judge thinks on its way is no reply. */
+/** A judge's reasoning is not part of its reply. */
 function afterReasoning(reader: ReplyReader): ReplyReader {
   return { ...reader, read: (text, context) => reader.read(withoutReasoning(text), context) };
 }

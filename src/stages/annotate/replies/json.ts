@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: json`: comments before numbers, strictly by the schema; for one answer flat, for several by label.
+// `reply: json`: comments before numbers, strictly by the schema; flat for one response, by label for several.
 import { describeJsonError } from '../../../records/json-error.ts';
 import { type ReplySchema, schemaProblem } from '../schema.ts';
 import type { ReadResult, ReplyContext, ReplyReader } from './reading.ts';
@@ -42,7 +42,7 @@ function readJson(text: string, context: ReplyContext): ReadResult {
   return { reading: { scores, ...(own_response === undefined ? {} : { ownResponse: own_response }) } };
 }
 
-/** Of a key that is written twice JSON.parse keeps the last: two grades are none. */
+/** JSON.parse keeps the last of repeated keys, so a reply with two grades would pass. */
 function repeatedKey(json: string, reply: unknown): string | undefined {
   const written = [...json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter((match) => match[1] !== undefined).length;
   return written === countKeys(reply) ? undefined : 'expected each key once, got one that is repeated';
@@ -55,10 +55,10 @@ function countKeys(value: unknown): number {
 
 const FENCE = /^[ \t]*(`{3,}|~{3,})[^\S\n]*([\w+-]*)[^\S\n]*\n?([\s\S]*?)\n?[ \t]*\1[`~]*[ \t]*$/gm;
 
-/** Models without a JSON mode wrap the object in a code fence, of whatever kind; what is inside is unchanged. */
+/** Models without a JSON mode wrap the object in a code fence; its content is unchanged. */
 function withoutFence(text: string): string {
   const fenced = [...text.matchAll(FENCE)];
-  // With two it is unclear which is meant.
+  // With two objects it is unclear which counts.
   if (fenced.length === 1) return fenced[0]![3]!;
   return /^\s*json\s*\n([\s\S]*)$/i.exec(text)?.[1] ?? text;
 }

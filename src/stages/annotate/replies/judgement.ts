@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `reply: judgement`: SHR, one numbered line per sentence after the line with "Judgement:".
+import { count } from '../../../records/count.ts';
 import { type ReadResult, type ReplyContext, type ReplyReader, unread } from './reading.ts';
 
 export const judgementReply: ReplyReader = { read: readJudgement };
@@ -12,7 +13,7 @@ function readJudgement(text: string, context: ReplyContext): ReadResult {
   if (start === -1) return unread('a line "Judgement:" and then one line per sentence', text);
   const judged = lines.slice(start + 1).filter((line) => line.trim() !== '');
   if (judged.length !== context.sentences.length) {
-    return { problem: `expected ${context.sentences.length} lines after "Judgement:", got ${judged.length}` };
+    return { problem: `expected ${count(context.sentences.length, 'line')} after "Judgement:", got ${judged.length}` };
   }
   const sentences = [];
   for (const [index, line] of judged.entries()) {
@@ -29,7 +30,7 @@ function readJudgement(text: string, context: ReplyContext): ReadResult {
   };
 }
 
-/** The answer's sentences as SHR cuts them: at full stops, exact and contained repeats left out. */
+/** The response's sentences as SHR splits them: at full stops, without exact and contained repeats. */
 export function shrSentences(answer: string): string[] {
   const kept: string[] = [];
   for (const piece of answer.replace(/\s+/g, ' ').split('.')) {

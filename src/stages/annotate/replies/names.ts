@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: names`: a JSON list of names, alone or as the reply's last line; an empty one is a reply too.
+// `reply: names`: a JSON list of names, alone or as the reply's last line. An empty list is valid.
 import { type ReadResult, type ReplyReader, unread } from './reading.ts';
 
 export const namesReply: ReplyReader = { read: readNames };

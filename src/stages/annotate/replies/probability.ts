@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: probability`: {"yes": -0.1, "no": -2.4}, the log-probability of each allowed reply, as a local judge gives it.
+// `reply: probability`: {"yes": -0.1, "no": -2.4}, the log-probability of each allowed reply, from a local judge.
 import { expectedReply } from '../allowed-replies.ts';
 import { type ReadResult, type ReplyContext, type ReplyReader, unread } from './reading.ts';
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: rating`: MT-Bench's [[7]], or [7] where no double brackets are; 1 to 10.
+// `reply: rating`: MT-Bench's [[7]], or [7] if there are no double brackets; 1 to 10.
 import { type ReadResult, type ReplyReader, unread } from './reading.ts';
 
 export const ratingReply: ReplyReader = { read: readRating };
 
 const NUMBER = '(\\d+(?:\\.\\d*)?)';
 const DOUBLE = new RegExp(`\\[\\[\\s*${NUMBER}\\s*\\]\\]`, 'g');
-/** Single brackets also stand around steps and sources: only those that are called a rating, or alone on a line. */
+/** Single brackets also mark steps and sources, so they count only after "rating" or alone on a line. */
 const SINGLE = new RegExp(
   `(?:\\b(?:rating|score)\\b\\W{0,8}|^\\W*)\\[\\s*${NUMBER}\\s*\\](?!\\])(?=\\W|$)(?!.*\\w)`,
   'gim',
 );
-/** Ratings in words: none of them may say another number than the brackets. */
+/** Ratings in words, which must agree with the brackets. */
 const SPOKEN = [
   new RegExp(`\\b(?:rating|score)\\b(?:\\s+(?:is|of|would be))?\\W{0,8}${NUMBER}`, 'gi'),
   new RegExp(`\\brate\\b[^.\\n]{0,40}?\\b${NUMBER}`, 'gi'),

@@ -1,43 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a reply kind makes of a judge's text.
+// The parsed reply of a judge, and the interface of a reply kind.
 import type { AllowedReply } from '../allowed-replies.ts';
 import type { ReplySchema } from '../schema.ts';
 
-/** What was asked, as far as the reply depends on it. */
+/** The part of the question that parsing depends on. */
 export interface ReplyContext {
-  /** Labels of the answers as shown: "A", "B", ... */
+  /** Labels of the responses as shown: "A", "B", ... */
   labels: string[];
   scores: { name: string; type: 'integer' | 'number'; minimum: number; maximum: number }[];
   comment: boolean;
   ownResponse: boolean;
   /** Letters of the record's choices. */
   letters: string[];
-  /** Numbered sentences of the answer, for `judgement`. */
+  /** Numbered sentences of the response, for `judgement`. */
   sentences: string[];
   /** For `probability`; its one metric is in `scores`. */
   replies?: readonly AllowedReply[];
 }
 
-/** A reply that was understood. */
+/** A parsed reply. */
 export interface Reading {
-  /** One object per answer, in the order shown. */
+  /** One object per response, in the order shown. */
   scores?: Record<string, number>[];
-  /** Place of the answer that won, null for a tie. */
+  /** Position of the winning response, null for a tie. */
   winner?: number | null;
-  /** What else the judge said about each answer, in the order shown. */
+  /** The judge's comment on each response, in the order shown. */
   verdicts?: unknown[];
   ownResponse?: string;
-  /** probability: how much of the model's probability the allowed replies have, by metric. */
+  /** probability: the share of the model's probability on the allowed replies, by metric. */
   masses?: Record<string, number>[];
-  /** Of one answer, where the question was to split it. */
+  /** Claims of the response, if the question was to split it. */
   claims?: string[];
 }
 
-/** The reading, or what is wrong, in words that the judge can be shown. */
+/** The parsed reply, or a problem in words that can be sent to the judge. */
 export type ReadResult = { reading: Reading } | { problem: string };
 
 export interface ReplyReader {
-  /** Present for replies whose shape an API can enforce. */
+  /** Present if an API can enforce the reply's shape. */
   schema?(context: ReplyContext): ReplySchema;
   read(text: string, context: ReplyContext): ReadResult;
 }

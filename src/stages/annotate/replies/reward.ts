@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: reward`: the one number that a reward model gives to a dialogue.
+// `reply: reward`: the number that a reward model gives to a dialogue.
 import { type ReadResult, type ReplyReader, unread } from './reading.ts';
 
 export const rewardReply: ReplyReader = { read: readReward };

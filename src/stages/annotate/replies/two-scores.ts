@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reply: two-scores`: LLaVA-Bench, the reference's and the answer's score on the first line, 1 to 10.
+// `reply: two-scores`: LLaVA-Bench, the scores of the reference and the response on the first line, 1 to 10.
 import { type ReadResult, type ReplyReader, unread } from './reading.ts';
 
 export const twoScoresReply: ReplyReader = { read: readTwoScores };

@@ -28,7 +28,7 @@ test('the body: version header, image block, forced tool with the schema', () =>
     tools: [
       {
         name: 'judgement',
-        description: 'Hands in the judgement.',
+        description: 'Submits the judgement.',
         input_schema: {
           type: 'object',
           properties: { comment: { type: 'string' }, grade: { type: 'integer', enum: [0, 1, 2, 3, 4] } },

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a row teaches besides its dialogue: a pair of answers, or one answer marked good or bad.
+// The training target of a row: a pair of responses, or one labelled response.
 import { RecordError } from '../../records/error.ts';
 import { describeValue, joinPath, type Place } from '../../records/field.ts';
 import type { Draft, ImportTurn } from './format.ts';
 import { type ItemFields, isGiven } from './item-fields.ts';
-import { answerText, imageList, markedText, readAnswer, readMessages } from './messages.ts';
+import { imageList, markedText, readMessages, readResponse, responseText } from './messages.ts';
 
-export interface Lesson {
+export interface Target {
   fields: Partial<Draft>;
-  /** Columns that were read. */
+  /** Columns that were read */
   used: string[];
-  /** The dialogue's last answer is part of it: the chosen or the labelled one. */
-  takesAnswer: boolean;
+  /** Whether the dialogue's last response is part of it: the chosen or the labelled one. */
+  takesResponse: boolean;
 }
 
-/** The dialogue that the lesson belongs to. */
-export interface LessonDialogue {
-  answer: string | undefined;
+/** The row's dialogue. */
+export interface TargetDialogue {
+  response: string | undefined;
   turns: readonly ImportTurn[];
   system: string | undefined;
   images: readonly string[] | undefined;
@@ -26,11 +26,11 @@ const PAIR = { pair: { rule: 'imported' } };
 const LABELS = ['kto_tag', 'label'] as const;
 const SWIFT = ['rejected_response', 'rejected_messages', 'rejected_images'] as const;
 
-/** Columns that make a row more than a dialogue. */
+/** Columns of preference data. */
 export const lessonKeys = ['chosen', 'rejected', ...SWIFT, ...LABELS];
 
-/** Throws RecordError for half a pair, for a pair that is also labelled, and for what no record can hold. */
-export function readLesson(item: ItemFields, dialogue: LessonDialogue, at: Place, path: string): Lesson {
+/** Throws RecordError for an incomplete pair, for a labelled pair, and for content that no record can hold. */
+export function readTarget(item: ItemFields, dialogue: TargetDialogue, at: Place, path: string): Target {
   const given = lessonKeys.filter((key) => isGiven(item, key));
   const kinds = [
     given.filter((key) => key === 'chosen' || key === 'rejected'),
@@ -42,34 +42,34 @@ export function readLesson(item: ItemFields, dialogue: LessonDialogue, at: Place
     throw new RecordError(at, joinPath(path, second!), `nothing beside ${first}`, describeValue(item[second!]));
   }
   const [keys = []] = kinds;
-  if (keys.length === 0) return { fields: {}, used: lessonKeys, takesAnswer: false };
+  if (keys.length === 0) return { fields: {}, used: lessonKeys, takesResponse: false };
   const read = keys.includes('chosen') || keys.includes('rejected') ? chosenRejected : isLabel(keys) ? labelled : swift;
   return { ...read(item, dialogue, at, path), used: lessonKeys };
 }
 
 const isLabel = (keys: readonly string[]) => keys.some((key) => (LABELS as readonly string[]).includes(key));
 
-type Read = Omit<Lesson, 'used'>;
+type Read = Omit<Target, 'used'>;
 
-function chosenRejected(item: ItemFields, _dialogue: LessonDialogue, at: Place, path: string): Read {
+function chosenRejected(item: ItemFields, _dialogue: TargetDialogue, at: Place, path: string): Read {
   for (const key of ['chosen', 'rejected'])
     if (!isGiven(item, key))
-      throw new RecordError(at, joinPath(path, key), 'an answer (chosen and rejected)', 'nothing');
-  const answer = (key: string) => readAnswer(item[key], at, joinPath(path, key));
-  return { fields: { chosen: answer('chosen'), rejected: answer('rejected'), ...PAIR }, takesAnswer: false };
+      throw new RecordError(at, joinPath(path, key), 'a response (chosen and rejected)', 'nothing');
+  const response = (key: string) => readResponse(item[key], at, joinPath(path, key));
+  return { fields: { chosen: response('chosen'), rejected: response('rejected'), ...PAIR }, takesResponse: false };
 }
 
-function labelled(item: ItemFields, { answer }: LessonDialogue, at: Place, path: string): Read {
+function labelled(item: ItemFields, { response }: TargetDialogue, at: Place, path: string): Read {
   const [key, other] = LABELS.filter((key) => isGiven(item, key));
   if (other !== undefined)
     throw new RecordError(at, joinPath(path, other), `nothing beside ${key}`, describeValue(item[other]));
   const label = readLabel(item[key!], at, joinPath(path, key!));
-  if (answer === undefined)
-    throw new RecordError(at, joinPath(path, key!), 'an answer to label', 'a last turn without one');
-  return { fields: { response: answer, label }, takesAnswer: true };
+  if (response === undefined)
+    throw new RecordError(at, joinPath(path, key!), 'a response to label', 'a last turn without one');
+  return { fields: { response: response, label }, takesResponse: true };
 }
 
-/** A label as files have it: true or false, 1 or 0, or these in text ("False" of a table). */
+/** Parses a label: true or false, 1 or 0, or these as text ("False" from a table). */
 export function readLabel(value: unknown, at: Place, path: string): boolean {
   const text = typeof value === 'string' ? value.trim().toLowerCase() : String(value);
   if (typeof value !== 'object' && (text === 'true' || text === '1' || text === '1.0')) return true;
@@ -77,16 +77,16 @@ export function readLabel(value: unknown, at: Place, path: string): boolean {
   throw new RecordError(at, path, 'true or false (or 1 or 0)', describeValue(value));
 }
 
-/** ms-swift: the messages end in the chosen answer. */
-function swift(item: ItemFields, dialogue: LessonDialogue, at: Place, path: string): Read {
-  const { answer: chosen } = dialogue;
+/** ms-swift: the messages end with the chosen response. */
+function swift(item: ItemFields, dialogue: TargetDialogue, at: Place, path: string): Read {
+  const { response: chosen } = dialogue;
   if (chosen === undefined)
-    throw new RecordError(at, joinPath(path, 'messages'), 'the chosen answer as last message', 'none');
+    throw new RecordError(at, joinPath(path, 'messages'), 'the chosen response as last message', 'none');
   if (isGiven(item, 'rejected_messages')) {
     if (isGiven(item, 'rejected_response'))
       throw new RecordError(at, joinPath(path, 'rejected_messages'), 'nothing beside rejected_response', 'both');
     const rejected = rejectedConversation(item, dialogue, at, path);
-    return { fields: { chosen, rejected, ...PAIR }, takesAnswer: true };
+    return { fields: { chosen, rejected, ...PAIR }, takesResponse: true };
   }
   const images = isGiven(item, 'rejected_images')
     ? imageList(item.rejected_images, at, joinPath(path, 'rejected_images'))
@@ -100,22 +100,22 @@ function swift(item: ItemFields, dialogue: LessonDialogue, at: Place, path: stri
     ...(images.length > 0 && { rejected_images: images }),
   };
   const isPair = isGiven(item, 'rejected_response') || images.length > 0;
-  return isPair ? { fields, takesAnswer: true } : { fields: {}, takesAnswer: false };
+  return isPair ? { fields, takesResponse: true } : { fields: {}, takesResponse: false };
 }
 
-/** A text, a message or a list of one, or a list of texts: several rejected answers. */
+/** A text, a message or a list of one, or a list of texts: several rejected responses. */
 function rejectedResponse(value: unknown, at: Place, path: string): string | string[] {
   if (Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string')) {
-    const texts = value.map((text, index) => readAnswer(text, at, `${path}[${index}]`));
+    const texts = value.map((text, index) => readResponse(text, at, `${path}[${index}]`));
     return texts.length === 1 ? texts[0]! : texts;
   }
-  return readAnswer(value, at, path);
+  return readResponse(value, at, path);
 }
 
-/** The last answer of `rejected_messages`, which must say the same before it, about the same images. */
+/** The last response of `rejected_messages`, whose earlier messages and images must be those of `messages`. */
 function rejectedConversation(
   item: ItemFields,
-  { turns, system, images }: LessonDialogue,
+  { turns, system, images }: TargetDialogue,
   at: Place,
   path: string,
 ): string {
@@ -126,15 +126,15 @@ function rejectedConversation(
     throw new RecordError(
       at,
       place,
-      'the rejected answer as last message',
+      'the rejected response as last message',
       last === undefined ? 'none' : `one of ${last.role}`,
     );
   const said = messages.slice(0, -1).map((message) => [message.role, markedText(message)]);
   const wanted = [
     ...(system === undefined ? [] : [['system', system]]),
-    ...turns.flatMap(({ question, answer }, index) => [
+    ...turns.flatMap(({ question, response }, index) => [
       ['user', question],
-      ...(index < turns.length - 1 ? [['assistant', answer ?? '']] : []),
+      ...(index < turns.length - 1 ? [['assistant', response ?? '']] : []),
     ]),
   ];
   const spoken = said[0]?.[0] === 'system' ? wanted : wanted.filter(([role]) => role !== 'system');
@@ -143,7 +143,7 @@ function rejectedConversation(
     throw new RecordError(
       at,
       `${place}[${differs === -1 ? spoken.length : differs}]`,
-      'what messages say there (only the last answer may differ)',
+      'what messages say there (only the last response may differ)',
       'another',
     );
   const own = [
@@ -154,8 +154,8 @@ function rejectedConversation(
     throw new RecordError(
       at,
       joinPath(path, 'rejected_images'),
-      'the same as images (a rejected answer about other images is no pair)',
+      'the same as images (a rejected response about other images is no pair)',
       'others',
     );
-  return answerText(last, at);
+  return responseText(last, at);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Covers src/stages/import/lesson.ts, src/stages/import/dialogue-row.ts, src/stages/import/ms-swift.ts, src/stages/import/llama-factory.ts
+// Covers src/stages/import/target.ts, src/stages/import/dialogue-row.ts, src/stages/import/ms-swift.ts, src/stages/import/llama-factory.ts
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { importFailure, importOne } from '../../support/import-stage.ts';
@@ -90,7 +90,7 @@ test('ms-swift: query and response with their history, and pairs {human, assista
   assert.deepEqual([talk.prompt, talk.response], [wanted, 'A heron.']);
   assert.equal(
     await importFailure('ms-swift', { ...row, history: [['Hello']] }),
-    'f:1: history[0]: expected pairs [question, answer], got an array',
+    'f:1: history[0]: expected pairs [question, response], got an array',
   );
 });
 
@@ -109,7 +109,7 @@ test('alpaca and llama-factory: instruction and input, plain, ranked, labelled',
     assert.deepEqual(learned(kto), [none, none, none, 'Wet.', false, none]);
     assert.equal(
       await importFailure(format, { ...row, chosen: 'Wet.' }),
-      'f:1: rejected: expected an answer (chosen and rejected), got nothing',
+      'f:1: rejected: expected a response (chosen and rejected), got nothing',
     );
   }
   const named = await importOne('llama-factory', { prompt: 'Sum up.', query: 'Rain.', response: 'Wet.', system: 's' });
@@ -129,7 +129,7 @@ test('half a pair, two systems, answers out of place and images in answers are e
     [
       'sharegpt',
       { conversations: talk, rejected: 'r' },
-      'chosen: expected an answer (chosen and rejected), got nothing',
+      'chosen: expected a response (chosen and rejected), got nothing',
     ],
     [
       'sharegpt',
@@ -139,22 +139,22 @@ test('half a pair, two systems, answers out of place and images in answers are e
     [
       'ms-swift',
       { messages: said, images, rejected_messages: [user('Else?'), assistant('r')] },
-      'rejected_messages[0]: expected what messages say there (only the last answer may differ), got another',
+      'rejected_messages[0]: expected what messages say there (only the last response may differ), got another',
     ],
     [
       'ms-swift',
       { messages: said, images, rejected_messages: [said[0], assistant('r')], rejected_images: ['x.jpg'] },
-      'rejected_images: expected the same as images (a rejected answer about other images is no pair), got others',
+      'rejected_images: expected the same as images (a rejected response about other images is no pair), got others',
     ],
     [
       'ms-swift',
       { messages: [user('q'), assistant('<image>')], images, rejected_response: 'r' },
-      'messages: expected an answer without <image> (answers hold no images), got "<image>"',
+      'messages: expected a response without <image> (responses hold no images), got "<image>"',
     ],
     [
       'ms-swift',
       { messages: said, images, rejected_response: 'like <img>x.png</img>' },
-      'rejected_response: expected an answer without <img>path</img> (answers hold no images), got "like <img>x.png</img>"',
+      'rejected_response: expected a response without <img>path</img> (responses hold no images), got "like <img>x.png</img>"',
     ],
     [
       'ms-swift',

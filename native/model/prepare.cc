@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights go where the ops read them: converted, packed, or uploaded to the GPU, once before the first step.
+#include <algorithm>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "model/load.h"
+#include "ops/elementwise.h"
+
+namespace vpref {
+
+namespace {
+
+std::string gibibytes(size_t bytes) {
+  std::ostringstream s;
+  s.precision(3);
+  s << double(bytes) / double(size_t(1) << 30) << " GiB";
+  return s.str();
+}
+
+// What upload_packed takes of an arena.
+size_t aligned_bytes(const PackedWeight& w) {
+  size_t bytes = 0;
+  for (const Tensor* t : {&w.codes, &w.scales, &w.book, &w.nested_scales, &w.nested_book}) bytes += aligned(t->bytes());
+  return bytes;
+}
+
+// Brings what is read next from the file, by all cores.
+void fetch(const Tensor& t, int threads) {
+  constexpr int64_t kPart = int64_t(1) << 20;
+  const int64_t bytes = int64_t(t.bytes());
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t begin = 0; begin < bytes; begin += kPart)
+    MappedFile::fetch(t.as<char>() + begin, size_t(std::min(kPart, bytes - begin)));
+}
+
+}  // namespace
+
+Tensor Model::place(Context& ctx, const Tensor& stored, DType dtype) {
+  Context host(Device::cpu, ctx.num_threads);
+  Tensor t = stored;
+  t.dtype = dtype;
+  owned_bytes_ += t.bytes();
+  if (ctx.measuring()) {
+    t.data = device_weights_.tensor(dtype, {t.numel()}).data;
+    return t;
+  }
+  if (device_ == Device::cpu) {
+    owned_.emplace_back(device_, aligned(t.bytes()));
+    t.data = owned_.back().data();
+    fetch(stored, ctx.num_threads);
+    convert(host, stored.reshaped({stored.numel()}), t.reshaped({t.numel()}));
+    return t;
+  }
+  // Read from the file and converted by all cores while the piece before is on its way.
+  t.data = device_weights_.tensor(dtype, {t.numel()}).data;
+  const int64_t size = int64_t(dtype_size(dtype));
+  const Tensor source = stored.reshaped({stored.numel()});
+  write_to_device(ctx, t.data, t.bytes(), size_t(size), [&](void* piece, size_t begin, size_t bytes) {
+    const int64_t count = int64_t(bytes) / size;
+    const Tensor part = source.rows(int64_t(begin) / size, count);
+    fetch(part, ctx.num_threads);
+    convert(host, part, Tensor(piece, dtype, {count}));
+  });
+  return t;
+}
+
+void Model::pack_base(Packing packing, const std::string& cache, int threads) {
+  check(!prepared_, "internal", "pack_base after prepare");
+  check(packing == Packing::none || packed_.empty(), "request", shards_.front().path(), ": ",
+        packed_.empty() ? "" : packed_.front().name, " is packed already, as ",
+        packed_.empty() ? "" : packing_name(packed_.front().linear->packed.packing),
+        ": expected a full checkpoint to pack as ", packing_name(packing));
+  packing_ = packing;
+  if (packing == Packing::none || cache.empty()) return;
+  pack_cache_ = std::make_unique<PackCache>(cache, packing, shard_paths(), threads);
+  notes_.push_back(pack_cache_->note());
+}
+
+Packing Model::stored_form() const {
+  for (const PackedPlace& p : packed_)
+    for (const DecoderLayer& layer : weights.layers)
+      for (const Linear& linear : layer.linears)
+        if (&linear == p.linear) return linear.packed.packing;
+  return Packing::none;
+}
+
+// The linear that `placed` is the weight of, where it is to be packed.
+Linear* Model::to_pack(const Placed& placed) {
+  if (packing_ == Packing::none) return nullptr;
+  for (DecoderLayer& layer : weights.layers)
+    for (Linear& linear : layer.linears)
+      if (&linear.weight == placed.slot) return &linear;
+  return nullptr;
+}
+
+void Model::place_packed(Context& ctx, Linear& linear, const Placed& placed) {
+  const Tensor stored = *placed.slot;
+  const auto named = std::find_if(stored_names_.begin(), stored_names_.end(),
+                                  [&](const StoredName& s) { return s.place == placed.slot; });
+  // An adapter may have put another matrix in its place.
+  const bool cached = pack_cache_ && named->stored.data == stored.data;
+  linear.weight = Tensor();
+  const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
+  if (ctx.measuring()) {
+    void* const there = device_weights_.tensor(DType::u8, {int64_t(bytes)}).data;
+    linear.packed = packed_layout(packing_, stored.dim(0), stored.dim(1), there);
+    owned_bytes_ += bytes;
+    return;
+  }
+  if (cached) linear.packed = pack_cache_->find(named->name, stored.dim(0), stored.dim(1));
+  if (linear.packed) {
+    if (device_ != Device::cpu) return upload_packed(ctx, linear.packed);
+    mapped_bytes_ += linear.packed.bytes();
+    return;
+  }
+  owned_.emplace_back(Device::cpu, bytes, /*zero=*/cached);
+  linear.packed = pack_matrix(stored, packing_, owned_.back().data(), ctx.num_threads, named->name);
+  if (cached) pack_cache_->add(named->name, linear.packed, owned_.back());
+  if (placed.file) placed.file->drop(stored.data, stored.bytes());
+  if (device_ == Device::cpu) {
+    owned_bytes_ += bytes;
+    return;
+  }
+  upload_packed(ctx, linear.packed);
+  if (!pack_cache_) owned_.pop_back();  // else it is written first
+}
+
+void Model::upload_packed(Context& ctx, PackedWeight& w) {
+  for (Tensor* part : {&w.codes, &w.scales, &w.book, &w.nested_scales, &w.nested_book}) {
+    if (!*part) continue;
+    const Tensor there = device_weights_.tensor(DType::u8, {int64_t(part->bytes())});
+    copy_to_device(ctx, there.data, part->data, part->bytes());
+    part->data = there.data;
+    owned_bytes_ += part->bytes();
+  }
+  synchronize(ctx);
+}
+
+DType Model::placed_dtype(const Placed& placed) const {
+  const DType stored = placed.slot->dtype;
+  if (placed.slot == &weights.embed_tokens && folded_embedding_.data()) return DType::f32;
+  const bool vector = placed.slot->rank == 1;
+  if (!vector && (compute_ == DType::bf16 || device_ == Device::cuda)) return compute_;
+  return placed.summed && stored == DType::f16 ? DType::f32 : stored;
+}
+
+void Model::prepare(Context& ctx) {
+  if (prepared_) return;
+  fold_embedding_adapters(ctx.num_threads);
+  if (ctx.measuring()) {
+    device_weights_ = Arena::measuring();
+  } else if (device_ != Device::cpu) {
+    size_t bytes = 0;
+    for (const Placed& p : placed_)
+      bytes += to_pack(p) ? packed_bytes(packing_, p.slot->dim(0), p.slot->dim(1))
+                          : aligned(size_t(p.slot->numel()) * dtype_size(placed_dtype(p)));
+    for (const PackedPlace& p : packed_) bytes += aligned_bytes(p.linear->packed);
+    for_each_adapter_tensor([&](Tensor& t) { bytes += aligned(size_t(t.numel()) * dtype_size(compute_)); });
+    const MemorySize memory = memory_size(device_);
+    check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_),
+          ", the GPU has ", gibibytes(memory.free), " free of ", gibibytes(memory.total));
+    device_weights_ = Arena(device_, bytes);
+  }
+  prepared_ = true;
+  for (const PackedPlace& p : packed_) {
+    if (device_ == Device::cpu) {
+      mapped_bytes_ += p.linear->packed.bytes();
+    } else {
+      upload_packed(ctx, p.linear->packed);
+    }
+  }
+  for (const Placed& p : placed_) {
+    const Tensor stored = *p.slot;
+    if (Linear* linear = to_pack(p)) {
+      place_packed(ctx, *linear, p);
+      continue;
+    }
+    const DType dtype = placed_dtype(p);
+    if (device_ == Device::cpu && dtype == stored.dtype) {
+      mapped_bytes_ += stored.bytes();
+      continue;
+    }
+    *p.slot = place(ctx, stored, dtype);
+    if (p.file) p.file->drop(stored.data, stored.bytes());
+  }
+  if (pack_cache_) {
+    pack_cache_->write();
+    if (device_ != Device::cpu) owned_.clear();
+  }
+  if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
+  for_each_adapter_tensor([&](Tensor& t) {
+    if (device_ != Device::cpu || t.dtype != compute_) t = place(ctx, t, compute_);
+  });
+}
+
+template <class Body>
+void Model::for_each_adapter_tensor(Body body) {
+  for (const LinearSpec& spec : tensors_.linears) {
+    if (!spec.linear) continue;
+    for (LoraPair& pair : spec.linear->adapters) {
+      body(pair.a);
+      body(pair.b);
+    }
+  }
+}
+
+}  // namespace vpref
