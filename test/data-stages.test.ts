@@ -77,7 +77,7 @@ for (const stage of stages)
       assert.equal(first === other, stage.seeded === undefined);
     });
 
-    test('killed at random moments and resumed, it is the straight run, to the byte', async () => {
+    test('killed at random moments and resumed, it gives the bytes of an uninterrupted run', async () => {
       const straight = await run(stage);
       const path = join(folder, `${stages.indexOf(stage)}.out`);
       let kills = 0;

@@ -199,7 +199,7 @@ describe('the package', () => {
     assert.match(licenseText([folder]), /^bare 1\.0\.0\n\nLicence: see below\n\nUse it\.$/m);
   });
 
-  test('what every pixel thread loads is bundled, but for the library itself', () => {
+  test('every package that a pixel thread loads is bundled, except the native library', () => {
     const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' });
     const scripts = files.filter((name) => name.endsWith('.js'));
     assert.ok(scripts.includes('workers/pixel-worker.js'));
@@ -210,7 +210,7 @@ describe('the package', () => {
       );
   });
 
-  test('a command that runs a model says exactly what to install, and asks for no build of what it cannot open', async () => {
+  test('without an engine, a command names what to install, and builds nothing for a model that it cannot open', async () => {
     const folder = install();
     const setting = { path: programs(...BASICS), home: temporaryFolder('home') };
     const { code, stderr } = await run(folder, setting, ['sample', '--model', model], prompt);
@@ -231,7 +231,7 @@ describe('the package', () => {
     assert.doesNotMatch(other.stderr, /missing: cmake/);
   });
 
-  test('the build waits for the one that runs, and a command goes on with its engine', async (t) => {
+  test('a second build waits for the first, and the command then uses its engine', async (t) => {
     if (withoutEngine) return t.skip(withoutEngine);
     for (const isWritable of [true, false]) {
       const folder = install();
@@ -309,7 +309,7 @@ describe('the package', () => {
     assert.match((await run(folder, setting, args, prompt)).stderr, /vpref_cpu\.node is missing in/);
   });
 
-  test('a build that fails says the last words of the compiler and where the rest is', async () => {
+  test('a failed build prints the last lines of the compiler and the path of the log', async () => {
     const folder = install();
     const home = temporaryFolder('home');
     const path = programs(...BASICS);

@@ -6,9 +6,13 @@
 //                                                    LLaVA-1.5, as files with holes
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three (lazy_load.py)
-//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK]
+//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--quantize nf4|int8] [--text
+//   N]
+//                [--plain TASK]
+//   bench_engine ids DIR [THREADS] [the same options]   the greedy tokens of one prompt of text
 // TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64
 // (16 prompts of 4 branches), score; several with commas: one model.
+// --text: prompts are N ids without a picture (llama_peer.py).
 // --plain: these again with every kernel launched by itself instead of recorded steps (CUDA).
 // One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it needs.
 #include <chrono>
@@ -68,11 +72,11 @@ Time timed(Engine& engine, int32_t count, Send send) {
   return now() - begin;
 }
 
-// Images differ from round to round, so that nothing is taken from a cache.
+// Images (or words) differ from round to round, so that nothing is taken from a cache.
 GenerateRequest prompt_request(const Shape& s, int32_t round, int32_t i, int32_t branches, int32_t tokens) {
   GenerateRequest r;
-  r.prompt = prompt_ids(s, i);
-  r.images = {picture(s, i + 100 * round)};
+  r.prompt = prompt_ids(s, s.image_rows > 0 ? i : i + 100 * round);
+  if (s.image_rows > 0) r.images = {picture(s, i + 100 * round)};
   r.num_samples = branches;
   r.sampling.temperature = branches > 1 ? 1.0f : 0.0f;
   r.max_new_tokens = tokens;
@@ -146,7 +150,7 @@ struct Floor {
 };
 Floor floor_of(const ModelConfig& c, const Shape& s, const Task& task, DType dtype) {
   const bench::Sizes n = bench::sizes_of(c, s);
-  const double image = 2 * n.vision * (s.image_rows + 1), size = double(dtype_size(dtype));
+  const double image = s.image_rows > 0 ? 2 * n.vision * (s.image_rows + 1) : 0, size = double(dtype_size(dtype));
   if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + image, 0};
   if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + image, 0};
   const double rows = double(task.prompts) * (s.prompt + task.branches * kNewTokens / 2.0);
@@ -158,6 +162,34 @@ std::vector<std::string> split(const std::string& text) {
   std::istringstream in(text);
   for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
   return parts;
+}
+
+// Of the decoder's linears and the head, as they are stored: what a token step reads whatever its rows.
+int64_t weight_bytes(const Model& model) {
+  const auto of = [](const Linear& l) { return l.packed ? l.packed.bytes() : l.weight.bytes(); };
+  size_t bytes = of(model.weights.lm_head);
+  for (const DecoderLayer& layer : model.weights.layers)
+    for (const Linear& l : layer.linears) bytes += of(l);
+  return int64_t(bytes);
+}
+
+// The greedy tokens of prompt 0.
+void print_ids(const EngineOptions& options, const Shape& shape) {
+  constexpr int32_t kTokens = 64;
+  Engine engine(options);
+  std::promise<Outcome<GenerateResult>> promise;
+  GenerateRequest r;
+  r.prompt = prompt_ids(shape, 0);
+  if (shape.image_rows > 0) r.images = {picture(shape, 0)};
+  r.max_new_tokens = kTokens;
+  r.eos_token_ids = {1 << 30};
+  engine.generate(std::move(r), [&](Outcome<GenerateResult> outcome) { promise.set_value(std::move(outcome)); });
+  const Outcome<GenerateResult> outcome = promise.get_future().get();
+  if (const Error* e = std::get_if<Error>(&outcome)) throw *e;
+  std::printf("{\"engine\":\"vpref\",\"ids\":[");
+  const std::vector<int32_t>& ids = std::get<GenerateResult>(outcome).branches.front().token_ids;
+  for (size_t i = 0; i < ids.size(); ++i) std::printf(i == 0 ? "%d" : ",%d", ids[i]);
+  std::printf("]}\n");
 }
 
 // What a program pays before its first result.
@@ -180,9 +212,11 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
   const bool cuda = options.device == Device::cuda;
   Engine engine(options);
   std::promise<ModelConfig> ready;
+  int64_t read_bytes = 0;
   engine.run(
       [&](Context& ctx, Model& model) {
         if (shape.holes) bench::randomise(ctx, model);
+        read_bytes = weight_bytes(model);
         ready.set_value(model.config);
       },
       [&](const Outcome<std::monostate>& outcome) {
@@ -203,9 +237,9 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
       const bool decodes = task.branches > 0 && !name.starts_with("prefill");
       std::printf(
           "{\"engine\":\"vpref\",\"task\":\"%s\",\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"threads\":%d,\"parameters\":%"
-          "lld%s%s",
+          "lld,\"weight_bytes\":%lld%s%s",
           said.c_str(), t.wall, t.cpu, engine.info().threads, static_cast<long long>(engine.info().num_parameters),
-          decodes ? R"(,"timed":"from the first token on")" : "", on.c_str());
+          static_cast<long long>(read_bytes), decodes ? R"(,"timed":"from the first token on")" : "", on.c_str());
       if (cuda) {
         const Floor floor = floor_of(config, shape, task, *options.dtype);
         const MemorySize memory = memory_size(Device::cuda);
@@ -229,14 +263,21 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
 int main(int argc, char** argv) {
   std::vector<std::string> args(argv + 1, argv + argc);
   try {
-    const Shape shape = bench::shape_named(bench::flag(args, "--shape", "157m"));
+    Shape shape = bench::shape_named(bench::flag(args, "--shape", "157m"));
     const bool cuda = bench::flag(args, "--device", "cpu") == "cuda";
     const std::string dtype = bench::flag(args, "--dtype", cuda ? "bf16" : "f32");
-    const std::string plain = bench::flag(args, "--plain", "");
+    const std::string plain = bench::flag(args, "--plain", ""), quantize = bench::flag(args, "--quantize", "none");
+    const std::optional<Packing> packing = parse_packing(quantize);
+    check(packing && *packing != Packing::fp4, "request", "--quantize: expected none, nf4 or int8, got ", quantize);
+    if (const int32_t text = std::stoi(bench::flag(args, "--text", "0")); text > 0) {
+      shape.prompt = text;
+      shape.image_rows = 0;
+    }
     if (args.size() < 2) {
       std::cerr
           << "usage: bench_engine make DIR [--shape S] | bench_engine open|first DIR | bench_engine TASK[,TASK...] DIR "
-             "[THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--plain TASK[,TASK...]]\n";
+             "[THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--quantize nf4|int8] [--text N] [--plain "
+             "TASK[,TASK...]] | bench_engine ids DIR [...]\n";
       return 2;
     }
     if (args[0] == "make") {
@@ -248,9 +289,14 @@ int main(int argc, char** argv) {
     options.normalisation = kClipNormalisation;
     options.device = cuda ? Device::cuda : Device::cpu;
     options.dtype = dtype == "bf16" ? DType::bf16 : DType::f32;
+    options.packing = *packing;
     options.threads = args.size() > 2 ? std::stoi(args[2]) : cuda ? 0 : 2;
     if (args[0] == "open" || args[0] == "first") {
       start(options, args[0] == "first");
+      return 0;
+    }
+    if (args[0] == "ids") {
+      print_ids(options, shape);
       return 0;
     }
     const int rounds = args.size() > 3 ? std::stoi(args[3]) : 3;

@@ -12,7 +12,7 @@ import { presetFlags } from './preset.ts';
 // Training has no row output to shard, and a bad row ends the run before the first step.
 const { shard: _shard, 'on-error': _onError, ...runFlags } = recordFlags;
 
-/** The linear layers of the language model's blocks, all of which have an adapter by default; `all-linear` names them. */
+/** The linear layers of the language model's blocks: the default targets, and those of `all-linear`. */
 export const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
 /** Settings of the engine's trainer, passed under their names in camel case. */

@@ -158,7 +158,12 @@ async function memory(policy: Policy): Promise<Check> {
   const bytes = weightBytes(policy);
   const ok = policy.info.device === 'cuda' || bytes < totalmem();
   const detail = [`weights ${gibibytes(bytes)} of ${gibibytes(totalmem())}`, ...lines].join('; ');
-  return { check: 'weights', ok, detail, ...(!ok && { remedy: 'use a machine with more memory, or a GPU' }) };
+  return {
+    check: 'weights',
+    ok,
+    detail,
+    ...(!ok && { remedy: 'use --quantize (see the rows form), a machine with more memory, or a GPU' }),
+  };
 }
 
 function weightBytes({ info: { numParameters, dtype, storedDtype } }: Policy): number {

@@ -63,7 +63,7 @@ function run(phases: string[], environment: Record<string, string>) {
   return { code: result.status, text: result.stdout + result.stderr, rows, phase };
 }
 
-test('a phase that fails, runs over or dies is told, and takes no other with it', () => {
+test('a phase that fails, times out or dies is reported, and does not stop the others', () => {
   // 12 seconds in all: the last, which would take 100, is ended.
   const { code, text, rows, phase } = run(
     ['build', 'ops', 'device', 'sanitizer', 'racecheck', 'rates', 'engine', 'train', 'large'],
@@ -96,7 +96,7 @@ test('a phase that fails, runs over or dies is told, and takes no other with it'
   }
 });
 
-test('time is kept for the baseline, and a phase without time says so', () => {
+test('time is reserved for the baseline, and a phase without time is reported', () => {
   assert.equal(run(['rates'], { LIMIT: '9' }).phase('rates')?.note, 'no time left');
   const kept = run(['rates', 'baseline'], { LIMIT: '12', BASELINE: '10' });
   assert.equal(kept.phase('rates')?.note, 'no time left');

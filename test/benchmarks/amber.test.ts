@@ -61,7 +61,7 @@ describe('questions', () => {
     assertFigures(rowOf(rows), { n: 6, accuracy: 66.7, precision: 100, recall: 75, f1: 85.7, score: 150 / 1.7501 });
   });
 
-  test('strict: a reader of yes and no, and no accidents; records', async () => {
+  test('strict: parses yes and no, without the bugs of the script; records', async () => {
     // yes no no no no yes: all right
     const texts = ['Yes, there is.', 'No.', 'There is no dog', 'no', 'It is not', 'yes'];
     const records = labels.map(({ id, type, truth }, k) => ({
@@ -74,7 +74,7 @@ describe('questions', () => {
     assert.equal(rowOf(rows).printed, undefined);
   });
 
-  test('a kind that nobody was asked is left out; a gap is not', async () => {
+  test('a kind of questions without answers is excluded; a gap is an error', async () => {
     const annotations = { 'annotations.json': JSON.stringify(labels) };
     const some = await evaluateContents(
       'amber',

@@ -73,7 +73,7 @@ describe('score', () => {
     assertFigures(rowOf(rows, 'VD_math'), { n: 4, score: 75, f_acc: 50, q_acc: 50 });
   });
 
-  test('words: exactly one of yes and no; questions without an image that nobody was asked are left out', async () => {
+  test('words: exactly one of yes and no; unasked questions without an image are excluded', async () => {
     // yes (right), No. (right), no (right), neither (wrong) | yes (right), yes and no (wrong)
     const texts = ['Yes, it is', 'No.', 'no', 'It is so', 'yes', 'Yes... or no?'];
     const asked = PLACES.filter(([place]) => !place.startsWith('VS chart 0'));

@@ -23,7 +23,7 @@ const folders = readdirSync(join(root, 'src/benchmarks'), { withFileTypes: true 
   .filter((entry) => entry.isDirectory() && entry.name !== 'scoring')
   .map(({ name }) => name);
 
-test('each folder is registered by its name, says what it is, and its guides load', () => {
+test('each folder is registered by its name, has its descriptions, and its guides load', () => {
   assert.deepEqual([...benchmarks.keys()], folders.sort());
   for (const [name, benchmark] of benchmarks) {
     const folder = join(root, 'src/benchmarks', name);

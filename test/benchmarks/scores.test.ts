@@ -71,7 +71,7 @@ describe('mmvet', () => {
       assertFigures(rowOf(rows, split), figures as object as never);
     assert.equal(rows.length, Object.keys(golden.mmvet).length);
   });
-  test('failed calls: left out, or counted as 0 when told to', async () => {
+  test('failed calls: excluded, or counted as 0 with --include-failed', async () => {
     const files: [string[], string[]] = [[set('mmvet/failed-grade-3runs.json')], [set('mmvet/mm-vet.json')]];
     const { rows, failed, notes } = await evaluate('mmvet', ...files);
     assert.equal(failed, 2);

@@ -31,7 +31,7 @@ test('an event is framed as TFRecord and coded as Event: wall time, step, summar
   assert.deepEqual(second, { step: 300, wallTime: 1.5, values: [['loss', 0.25]] });
 });
 
-test('opened again it keeps what it should, without a torn tail, and goes on behind it', () => {
+test('a reopened file keeps the wanted events without a partial tail, and appends', () => {
   const path = join(folder, 'again');
   const event = (step: number) => ({ step, wallTime: 2, values: [['loss', step]] as [string, number][] });
   const first = new EventFile(path, wire, () => true);

@@ -37,7 +37,7 @@ test('lines longer and shorter than a chunk are compared to the byte', () => {
   kept.close();
 });
 
-test('another line, or one too many, is told by its place', () => {
+test('a different or an additional line is an error with its place', () => {
   const kept = keptLines('a\nb\nc\n');
   assert.equal(kept.has('a'), true);
   assert.throws(() => kept.checkAll(), /f:2: expected no more rows .*, got one/);

@@ -31,7 +31,7 @@ function deadPid(): number {
 const elsewhere = { host: 'other-node', machine: 'another boot', pid: 1 };
 
 describe('OutputLock', () => {
-  test('one at a time, and the message says who', async () => {
+  test('there is one holder, and the message names it', async () => {
     const path = newPath();
     const lock = await take(path);
     await assert.rejects(
@@ -44,7 +44,7 @@ describe('OutputLock', () => {
     assert.deepEqual(readdirSync(dirname(path)), []);
   });
 
-  test('of a process that is gone it is taken over at once', async () => {
+  test('the lock of an ended process is taken over at once', async () => {
     for (const change of [{ pid: deadPid() }, { start: '1' }]) {
       const path = newPath();
       await leave(path, change);
@@ -69,7 +69,7 @@ describe('OutputLock', () => {
     }
   });
 
-  test('of several that find it stale one gets it', async () => {
+  test('one of several processes gets a stale lock', async () => {
     for (let round = 0; round < 20; round++) {
       const path = newPath();
       await leave(path, { pid: deadPid() });
@@ -82,7 +82,7 @@ describe('OutputLock', () => {
     }
   });
 
-  test('on another machine: held while it gives signs of life, taken over when it gave none for long', async () => {
+  test('on another machine: held while its heartbeat continues, taken over after a time without one', async () => {
     const path = newPath();
     await leave(path, elsewhere);
     const beat = setInterval(() => utimesSync(path, new Date(), new Date()), 100);
@@ -107,7 +107,7 @@ describe('OutputLock', () => {
     lock.release();
   });
 
-  test("a lock that gives no holder is somebody's", async () => {
+  test('an unreadable lock counts as held', async () => {
     const path = newPath();
     writeFileSync(path, '');
     const lock = await take(path, { staleMs: 600 });
@@ -132,7 +132,7 @@ describe('OutputLock', () => {
     }
   });
 
-  test('gives signs of life, and finds that it was taken over', async () => {
+  test('writes a heartbeat, and notices a takeover', async () => {
     const path = newPath();
     const lock = await take(path, { staleMs: 180 });
     utimesSync(path, new Date(0), new Date(0));

@@ -9,7 +9,7 @@ import { ensureBuilt, root, temporaryFolder } from '../support/run-cli.ts';
 
 before(ensureBuilt);
 
-test('a run that nothing can end any more says so, and its status is 1', () => {
+test('a run that waits with an empty event loop is an error with status 1', () => {
   const folder = temporaryFolder('main');
   mkdirSync(join(folder, 'commands'));
   const oclif = { bin: 'vpref', commands: './commands' };

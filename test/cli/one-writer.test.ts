@@ -46,7 +46,7 @@ describe('two runs and one output', { concurrency: 2 }, () => {
     ['import', ['import', 'llava']],
   ];
   for (const [name, args] of stages)
-    test(`${name}: the second is told who writes, and leaves the first alone`, async () => {
+    test(`${name}: the second run is refused with the name of the first, which continues`, async () => {
       const cwd = folderWith(3);
       const { child, ended } = await holding(cwd, [...args, '-', '-o', 'out'], '.out.lock');
       for (const more of [[], ['--resume']])
@@ -57,7 +57,7 @@ describe('two runs and one output', { concurrency: 2 }, () => {
       assert.ok(!existsSync(join(cwd, '.out.lock')));
     });
 
-  test("a killed run is in nobody's way", async () => {
+  test('a killed run does not block others', async () => {
     const cwd = folderWith(2000);
     for (let kill = 0; kill < 8; kill += 1) {
       const child = spawnCli(['augment', '-q', '--op', 'diffusion:step=800', 'in.ndjson', '-o', 'out', '--resume'], {
@@ -159,7 +159,7 @@ describe('an empty path', { concurrency: 2 }, () => {
     });
 });
 
-test('what fails after the last row says its own error', async () => {
+test('a failure after the last row keeps its own error', async () => {
   const cwd = folderWith(2);
   const { child, ended } = await holding(
     cwd,

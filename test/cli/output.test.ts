@@ -185,7 +185,7 @@ describe('FileSink', () => {
     });
   });
 
-  test('a finished FILE is gone on with under the same settings only, and as its run left it', async () => {
+  test('a finished FILE is continued only with the same settings and if unchanged', async () => {
     const path = await unfinished(['a'], ['b', 0]);
     await (await resume(path)).finish();
     assert.deepEqual(JSON.parse(read(settingsPath(path))).settings, settings);
@@ -200,7 +200,7 @@ describe('FileSink', () => {
     assert.ok(!existsSync(`${path}.partial`));
   });
 
-  test('killed while it goes on with a finished FILE, it goes on again', async () => {
+  test('killed while it continues a finished FILE, it resumes', async () => {
     const path = await unfinished(['a'], ['b', 2]);
     await (await resume(path)).finish();
     const before = read(path);
@@ -248,7 +248,7 @@ describe('FileSink', () => {
 describe('openSink', () => {
   const fresh = { resume: false, settings: {} };
 
-  test('says what is wrong with a path', async () => {
+  test('an invalid path is an error with the reason', async () => {
     const folder = temporaryFolder('output');
     mkdirSync(join(folder, 'sub'));
     await assert.rejects(openSink(join(folder, 'sub'), fresh), /expected a file, got a directory/);
@@ -257,7 +257,7 @@ describe('openSink', () => {
     assert.throws(() => openTableSink(join(folder, 'sub')), /expected a file, got a directory/);
   });
 
-  test('a device is written as it is; one that is full says so', async () => {
+  test('a device is written directly; a full one is an error', async () => {
     const sink = await openSink('/dev/null', fresh);
     sink.push('{}');
     await sink.finish();

@@ -75,7 +75,7 @@ describe('pipeRows', () => {
     assert.equal(options.counts.passed, 2);
   });
 
-  test('journals what ids do not say: several rows, none, a failure', async () => {
+  test('the journal records what ids do not show: several rows, none, a failure', async () => {
     const { options, journal } = harness('skip');
     await pipeRows(
       batches(row('q1'), row('q2', { twice: 1 }), row('q3', { drop: 1 }), row('q4', { boom: 1 })),
@@ -105,7 +105,7 @@ describe('pipeRows', () => {
       assert.deepEqual(ids(), ['q1', 'q2']);
     });
 
-    test(`--on-error skip: ${name} is told, counted and left out`, async () => {
+    test(`--on-error skip: ${name} is printed, counted and skipped`, async () => {
       const { options, ids, said } = harness('skip');
       await pipeRows(batches(row('q1'), broken, row('q4')), upper, options);
       assert.deepEqual(ids(), ['q1', 'q4']);
@@ -134,7 +134,7 @@ describe('pipeRows', () => {
     assert.equal(options.counts.skipped, 30);
   });
 
-  test('a stage that loses a row is found out', async () => {
+  test('a stage that loses a row is an error', async () => {
     async function* loses(rows: AsyncIterable<Row>): AsyncGenerator<RowResult> {
       for await (const row of rows) if (row.line !== 2) yield { row, records: [row.record] };
     }
@@ -166,7 +166,7 @@ describe('pipeResults and pipeTable', () => {
   });
 });
 
-test('a row that would lose a repeated key when it is written anew fails; one that only grows passes as it was read', async () => {
+test('a rewritten row that would lose a repeated key fails; a row with only new fields keeps its text', async () => {
   const text = '{"id":"r1","prompt":"p","x":1,"x":2}';
   const twice = (): InputRow => {
     const record = JSON.parse(text);

@@ -56,7 +56,7 @@ describe('streams', { concurrency: 2 }, () => {
     assert.ok(readFileSync(path, 'utf8') === straight);
   });
 
-  test('a reader that leaves ends the run with 141 and not a word', async () => {
+  test('a reader that stops ends the run with 141, without a message', async () => {
     const line = `vpref ${stage.join(' ')} ${input}`;
     const { code, stdout, stderr } = await runShell(`${line} | head -1; exit \${PIPESTATUS[0]}`);
     assert.deepEqual([code, stderr], [141, '']);
@@ -107,7 +107,7 @@ describe('full disks', () => {
     assert.match(stderr, /^vpref augment: stdout: no space left on device$/m);
   });
 
-  test('-o: the error says so, FILE.partial stays, --resume goes on from it', async (t) => {
+  test('-o: the error names the full disk, FILE.partial stays, --resume continues it', async (t) => {
     const path = out('o.ndjson');
     // A limit on the size of files fails writes as a full disk does.
     const limited = `ulimit -f 512; trap '' XFSZ; vpref ${stage.join(' ')} ${input} -o ${path}`;
@@ -129,7 +129,7 @@ describe('signals', () => {
     ['SIGUSR1', 75],
     ['SIGINT', 130],
   ] as const)
-    test(`${signal} saves and exits ${code}; --resume gives the straight run`, async () => {
+    test(`${signal} saves and exits ${code}; --resume gives the uninterrupted result`, async () => {
       const path = out('o.ndjson');
       const child = spawnCli([...stage, '-o', path]);
       const ended = collect(child);
@@ -160,7 +160,7 @@ describe('signals', () => {
     assert.equal(code, 75);
   });
 
-  test('killed at any moment and resumed, again and again, the file is that of the straight run', async () => {
+  test('killed at random moments and resumed repeatedly, the file equals that of an uninterrupted run', async () => {
     const path = out('o.ndjson');
     let kills = 0;
     for (let delay = 20; ; delay = (delay * 7 + 13) % 90) {

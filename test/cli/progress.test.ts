@@ -38,7 +38,7 @@ test('an import goes by bytes', () => {
   });
 });
 
-test('the terminal line holds what the columns hold, most telling first, and never more', () => {
+test('the terminal line shows the most important parts that fit the columns', () => {
   const all = state({ finished: 300, skipped: 1, rowsTotal: () => 1200 }, 30, { parts: () => ['60 tokens/s'] });
   const line = (columns: number, colours = false) => terminalLine('vpref sample', all, { columns, colours });
   assert.equal(
@@ -75,7 +75,7 @@ function reporter(options: { quiet?: boolean; isTTY?: boolean; progress?: 'auto'
   return { made, said: () => String(stream.read() ?? '') };
 }
 
-test('plain success says nothing; --quiet silences notes and summary, never warnings', () => {
+test('plain success prints nothing; --quiet silences notes and summary, never warnings', () => {
   const loud = reporter({});
   loud.made.start(newCounts());
   loud.made.finish({ ...newCounts(), read: 2, written: 2 });

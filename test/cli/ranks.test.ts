@@ -19,7 +19,7 @@ const slurmStep = {
   SLURM_STEP_TASKS_PER_NODE: '4(x2)',
 };
 
-test('nobody started others: one rank, also in a batch script that asks for tasks', () => {
+test('without a launcher there is one rank, also in a batch script with several tasks', () => {
   assert.deepEqual(ranksOf({}, {}), alone);
   assert.deepEqual(ranksOf({}, { SLURM_JOB_ID: '7', SLURM_NTASKS: '2', SLURM_PROCID: '0', SLURM_LOCALID: '0' }), alone);
   assert.deepEqual(ranksOf({}, { SLURM_STEP_ID: '0', SLURM_STEP_NUM_TASKS: '1', SLURM_PROCID: '0' }), alone);
@@ -47,7 +47,7 @@ test('srun without an MPI is refused: every task would wait for the others', () 
   assert.throws(() => ranksOf({}, slurmStep), /srun started 8 tasks without an MPI: use srun --mpi=pmix/);
 });
 
-test('torchrun and its like start no ranks: each process would train the whole', () => {
+test('torchrun and similar launchers start no ranks: each process would train alone', () => {
   const torchrun = { RANK: '1', LOCAL_RANK: '1', WORLD_SIZE: '2', MASTER_ADDR: 'localhost' };
   assert.throws(() => ranksOf({}, torchrun), /RANK 1 of WORLD_SIZE 2: .* use mpirun -n 2 or srun --mpi=pmix -n 2/);
   assert.throws(() => ranksOf({}, { LOCAL_RANK: '0', WORLD_SIZE: '2' }), /RANK 0 of WORLD_SIZE 2/);
@@ -83,7 +83,7 @@ test('ranks read files: what is piped in reaches one of them', async () => {
   assert.deepEqual(await initRank(alone, { threads: 3 }, run), { threads: 3 });
 });
 
-test('an error says its rank once; of another rank it says nothing', () => {
+test('an error names its rank once; other ranks print nothing', () => {
   const ranks = { rank: 1, size: 2, localRank: 1, localSize: 2 };
   const error = new RunError('io', 'no space');
   assert.equal((ofRank(error, ranks) as Error).message, 'rank 1: no space');

@@ -9,7 +9,7 @@ test('a job by its number, an array task by both', () => {
   assert.equal(slurmJob({}), undefined);
 });
 
-test('what cannot be requeued is said', async () => {
+test('a job that cannot be requeued gives a message', async () => {
   assert.match(await requeue({}), /--requeue: this is no Slurm job/);
   // No such job, or no scontrol: either way it failed and says so.
   assert.match(await requeue({ SLURM_JOB_ID: '1' }), /--requeue: scontrol requeue 1 failed: ./);

@@ -51,7 +51,7 @@ test('rows in and out, dropped by reason, figures of the stage, settings', async
   assert.ok(!('summary' in (settings as object)), 'where it is written is no setting');
 });
 
-test('a resumed run sums up what its earlier start wrote and dropped', async () => {
+test('a resumed run includes the counts of its earlier start', async () => {
   const cwd = temporaryFolder('summary-resumed');
   writeFileSync(join(cwd, 'in.ndjson'), ndjson(records));
   // A record that is none ends the first start after three rows.
@@ -64,7 +64,7 @@ test('a resumed run sums up what its earlier start wrote and dropped', async () 
   assert.deepEqual([rows_read, rows_written, dropped, done_before], [4, 2, { 'equal answers': 2 }, 3]);
 });
 
-test('a file that cannot be written is said, and the output stays', async () => {
+test('an unwritable summary gives a message, and the output stays', async () => {
   const cwd = temporaryFolder('summary-nowhere');
   writeFileSync(join(cwd, 'in.ndjson'), ndjson(records));
   const { code, stderr } = await runShell('vpref pair -q --rule seva --summary no/s.ndjson in.ndjson -o out.ndjson', {

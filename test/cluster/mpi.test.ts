@@ -116,7 +116,7 @@ const afterRows = (child: ReturnType<typeof start>, count: number, act: () => vo
   child.stdout.on('data', listen);
 };
 
-test('a signal to one rank: both save and exit 75; one rank goes on, then two again', { skip }, async () => {
+test('a signal to one rank: both save and exit 75; one rank resumes, then two', { skip }, async () => {
   const flags = [pairs, '--epochs', '6'];
   const alone = await one('unbroken', ...flags);
   const child = start('resumed', ...flags, '--zero', '1');
@@ -179,7 +179,7 @@ test('refused before anything is read: stdin, another number of ranks', { skip }
   assert.match(four.stderr, /--ranks 4: expected as many processes, got 2 \(mpirun\)/);
 });
 
-test('the adapter that training goes on from is the same on all ranks', { skip }, async () => {
+test('the initial adapter is the same on all ranks', { skip }, async () => {
   await one('base', pairs, '--max-steps', '1');
   const flags = [pairs, '--max-steps', '2', '--init-adapter', path('base')];
   const args = (out: string) => [

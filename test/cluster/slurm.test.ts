@@ -109,7 +109,7 @@ const epochsFor = (seconds: number, rows: { pairs_per_second?: unknown }[]) =>
 const metrics = (name: string) => readRows(text(`${name}.metrics.ndjson`));
 const hasRows = (name: string, count: number) => () => text(`${name}.metrics.ndjson`).split('\n').length > count;
 
-test('preempted: saved, requeued by Slurm, resumed without a word; the adapter of the straight run', {
+test('preempted: saved, requeued by Slurm, resumed automatically; the adapter equals that of an uninterrupted run', {
   skip,
 }, async () => {
   const epochs = epochsFor(6, (await straight('1')).rows);
@@ -198,7 +198,7 @@ test('the judged chain: one rate-limited annotate job between array and training
   assert.ok(existsSync(path('li2024/adapter/adapter_model.safetensors')), said);
 });
 
-test('the rounds: a job a round, gated, the second from the adapter of the first', { skip }, async () => {
+test('the rounds: one job per round, gated, the second from the adapter of the first', { skip }, async () => {
   const test = join(root, 'fixtures/demo/data/test');
   const head = (name: string, count: number) =>
     writeFileSync(path(name), `${readFileSync(join(test, name), 'utf8').split('\n').slice(0, count).join('\n')}\n`);

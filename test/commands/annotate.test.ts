@@ -60,7 +60,7 @@ function cachedRows(cache: string): Set<string> {
   return rows;
 }
 
-test('killed again and again and resumed is one straight run, and what was answered is never asked again', async (context) => {
+test('killed repeatedly and resumed, it equals an uninterrupted run, and no answered question is asked again', async (context) => {
   // The long form: VPREF_FAULT_ROWS=10000 VPREF_KILLS=50.
   const numRows = Number(process.env.VPREF_FAULT_ROWS ?? 600);
   const kills = Number(process.env.VPREF_KILLS ?? 10);
@@ -110,7 +110,7 @@ test('killed again and again and resumed is one straight run, and what was answe
   }
 });
 
-test('SIGTERM: what is done is saved, exit 75, and --resume goes on', async (context) => {
+test('SIGTERM: finished rows are saved, exit 75, and --resume continues', async (context) => {
   let running: ChildProcess | undefined;
   let calls = 0;
   const { folder, server, input } = await setUp(context, (call) => {
@@ -171,7 +171,7 @@ test('a wrong key stops at once, with exit 1, the rows before it on disk and no 
   assert.doesNotMatch(written, /sk-secret/);
 });
 
-test('--max-cost is never passed and says what is spent; a bigger one with --resume finishes', async (context) => {
+test('--max-cost is never exceeded, and the error names the money spent; a larger one with --resume finishes', async (context) => {
   const { folder, server, input } = await setUp(context, plainJudge);
   const prices = join(folder, 'prices.json');
   // 100 input and 20 output tokens a call as the server counts: 0.0014 USD; at most 400 + 100 tokens: 0.009 USD.
@@ -201,7 +201,7 @@ test('--max-cost is never passed and says what is spent; a bigger one with --res
   assert.match(unknown.stderr, /no price is known for openai:judge: give --prices FILE/);
 });
 
-test('--dry-run asks nothing, needs no key, and the run itself stays within what it said', async (context) => {
+test('--dry-run sends nothing, needs no key, and the run stays within its estimate', async (context) => {
   const { folder, server, input } = await setUp(context, plainJudge);
   const file = input(records(30));
   const dry = await start([file, '--judge', 'openai:gpt-4o', '--dry-run', '--no-cache'], { OPENAI_API_KEY: '' }).ended;
@@ -232,7 +232,7 @@ test('shards together are the whole, and share the cache with it', async (contex
   assert.deepEqual(byId(even.stdout + odd.stdout), byId(whole.stdout));
 });
 
-test('a reader that leaves ends the run quietly', async (context) => {
+test('a reader that stops ends the run quietly', async (context) => {
   const { server, input } = await setUp(context, plainJudge);
   const { child, ended } = start([input(records(400)), ...toServer(server), '--no-cache']);
   child.stdout!.once('data', () => child.stdout!.destroy());

@@ -40,7 +40,7 @@ test('every example runs, one after the other, on a few records', async () => {
   }
 });
 
-test('--resume goes on to the same bytes', async () => {
+test('--resume gives the same bytes', async () => {
   const folder = temporaryFolder('augment-resume');
   copyFileSync(fixtureImage('photo.jpg'), join(folder, 'photo.jpg'));
   const line = (i: number) => `{"id":"r${i}","images":["photo.jpg"],"prompt":"p"}\n`;

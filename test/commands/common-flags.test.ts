@@ -37,7 +37,7 @@ describe('common flags', { concurrency: 2 }, () => {
     });
 });
 
-test('export: a resumed run gives the bytes of a straight one, cut anywhere, lines and arrays', async () => {
+test('export: a resumed run gives the bytes of an uninterrupted one, cut anywhere, lines and arrays', async () => {
   const cwd = temporaryFolder('export-resume');
   writeFileSync(join(cwd, 'in.ndjson'), ndjson(Array.from({ length: 40 }, (_, index) => pair(`p${index}`))));
   for (const format of ['trl', 'llava']) {
@@ -78,7 +78,7 @@ test('export: an unfinished file of something else is refused and left as it is'
   assert.deepEqual([code, stderr], [2, 'vpref export: --resume: expected -o FILE, the file to resume\n']);
 });
 
-test('export: a stopped run is saved, and a restarted job goes on with it', async () => {
+test('export: a stopped run is saved, and a restarted job resumes it', async () => {
   const cwd = temporaryFolder('export-stop');
   const rows = Array.from({ length: 30 }, (_, index) => pair(`p${index}`));
   writeFileSync(join(cwd, 'in'), ndjson(rows));
@@ -141,7 +141,7 @@ test('export merge takes no flags about records', async () => {
   assert.deepEqual([code, stderr], [2, 'vpref export: --limit: expected a format of records, got export merge\n']);
 });
 
-test('pair --balance and --max-pairs: a restarted job begins anew, and gives what a straight run gives', async () => {
+test('pair --balance and --max-pairs: a restarted job starts over, and gives the same bytes', async () => {
   const cwd = temporaryFolder('pair-restart');
   const responses = [{ text: 'yes' }, { text: 'no', view: 'flip' }];
   writeFileSync(
@@ -159,7 +159,7 @@ test('pair --balance and --max-pairs: a restarted job begins anew, and gives wha
   }
 });
 
-test('pair --max-pairs: a stopped run saves nothing that could not be gone on with', async () => {
+test('pair --max-pairs: a stopped run saves no file that could not be resumed', async () => {
   const cwd = temporaryFolder('pair-stop');
   const child = spawnCli(['pair', '--rule', 'given', '--max-pairs', '5', '-o', 'out'], { cwd });
   const end = collect(child);
@@ -173,7 +173,7 @@ test('pair --max-pairs: a stopped run saves nothing that could not be gone on wi
   assert.ok(!existsSync(join(cwd, 'out.partial')) && !existsSync(join(cwd, 'out')));
 });
 
-test('--faithful says once when it changes nothing, and nothing when it does', async () => {
+test('--faithful gives one warning if it changes nothing, and none if it does', async () => {
   const said = /^vpref \w+: --faithful: has no effect/gm;
   const record = JSON.stringify({ id: 'a', prompt: 'q', responses: [{ text: 'x' }, { text: 'y', view: 'flip' }] });
   const count = async (line: string) =>
@@ -189,7 +189,7 @@ test('--faithful says once when it changes nothing, and nothing when it does', a
   );
 });
 
-test('a common flag that changes nothing is said', async () => {
+test('a common flag without effect gives a note', async () => {
   const { stderr } = await runCli(['export', 'trl', '--seed', '4', '--threads', '2'], { input: ndjson([pair('a')]) });
   assert.equal(
     stderr,

@@ -44,7 +44,7 @@ for (const verb of ['import', 'pair', 'export'])
     }
   });
 
-test('a run that is gone on with gives the bytes of a straight one: import and pair', async () => {
+test('a resumed run gives the bytes of an uninterrupted one: import and pair', async () => {
   const cwd = temporaryFolder('data-resume');
   const items = Array.from({ length: 60 }, (_, index) => ({
     id: `d${index % 40}`,

@@ -99,7 +99,7 @@ test('the 4-bit fixture: trained on, merged into what its codes stand for', { sk
   }
 });
 
-test('--onto quantised is for adapters that say what they were trained on', { skip }, async () => {
+test('--onto quantised needs an adapter that records its base', { skip }, async () => {
   const merge = (...flags: string[]) =>
     runCli(['export', 'merge', '--model', demoModel, ...flags, '-o', path('not'), '--onto', 'quantised']);
   const plain = await merge('--adapter', 'fixtures/golden/train/adapter');

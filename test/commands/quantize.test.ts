@@ -19,7 +19,7 @@ const train = (input: string, ...flags: string[]) =>
     ...['-o', path(`run-${runs++}`), ...flags],
   ]);
 
-test('references of a packed base say so; training takes them on that base alone, and starts at reward 0', {
+test('references of a packed base record it; training accepts them only on that base, and starts at reward 0', {
   skip,
 }, async () => {
   writeFileSync(path('pairs.ndjson'), toNdjson(demoPairs(2)));
@@ -52,7 +52,7 @@ test('references of a packed base say so; training takes them on that base alone
   assert.ok(Math.abs(row!['rewards/chosen'] as number) < 1e-4, right.stdout);
 });
 
-test('sampling says what drew it, and a checkpoint that is packed is not packed again', { skip }, async () => {
+test('sampling records the quantization, and a packed checkpoint is not packed again', { skip }, async () => {
   const input = `${JSON.stringify({ id: 'a', prompt: 'What is it?' })}\n`;
   const sample = (model: string, ...flags: string[]) =>
     runCli(['sample', '--model', model, '--max-new-tokens', '4', ...flags], { input });
@@ -66,7 +66,7 @@ test('sampling says what drew it, and a checkpoint that is packed is not packed 
   assert.match(again.stderr, /is packed already, as nf4: expected a full checkpoint/);
 });
 
-test('packed weights are kept where --quantize-cache says, and a second start reads them', { skip }, async () => {
+test('packed weights are stored in --quantize-cache, and a second start reads them', { skip }, async () => {
   const input = `${JSON.stringify({ id: 'a', prompt: 'What is it?' })}\n`;
   const cache = path('cache');
   const sample = (...flags: string[]) =>

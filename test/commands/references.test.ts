@@ -59,7 +59,7 @@ test('an edited text or picture, another dtype and sums without an origin are re
   await refused(({ ref: _, ...row }) => row, /:1: ref: expected what computed ref_\*.*--allow-ref-mismatch.*got none/);
 });
 
-test('sums of something else are taken when asked, and what the first rewards say of them is a warning', {
+test('sums of another origin are accepted on request, and first rewards that are not 0 give a warning', {
   skip,
 }, async () => {
   const zero = stored.map(({ ref: _, ...row }) => ({ ...row, ref_chosen_logps: 0, ref_rejected_logps: 0 }));
@@ -68,7 +68,7 @@ test('sums of something else are taken when asked, and what the first rewards sa
   assert.match(stderr, /first-rewards: .* 4 of the first step's 4 records are not 0/);
 });
 
-test('references of 0.1 are taken, and that they are not verified is said', { skip }, async () => {
+test('references of version 0.1 are accepted, with a note that they are not verified', { skip }, async () => {
   const old = stored.map(({ ref, ...row }) => {
     const { inputs: _, ...rest } = ref as Json;
     return { ...row, ref: rest };
@@ -78,7 +78,7 @@ test('references of 0.1 are taken, and that they are not verified is said', { sk
   assert.match(stderr, /4 references were computed by version 0\.1: texts and template are not verified/);
 });
 
-test('a record that is too long ends the run, or is left out and counted', { skip }, async () => {
+test('a record that is too long ends the run, or is dropped and counted', { skip }, async () => {
   const long = { ...demoPairs(1)[0]!, id: 'long', chosen: 'There is a cat. '.repeat(200) };
   const input = write('long.ndjson', [...demoPairs(4), long]);
   const failed = await train(input, '--loss', 'simpo');

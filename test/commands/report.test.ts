@@ -75,7 +75,7 @@ test('--by a parameter that no row has is refused', async () => {
   assert.match(stderr, /--by size: expected score rows with params\.size, got only step, seed/);
 });
 
-test('nothing to show is said', async () => {
+test('nothing to show is an error', async () => {
   const { code, stderr } = await runCli(['report'], { input: '{"a":1}\n' });
   assert.equal(code, 2);
   assert.match(stderr, /expected records, metric rows or score rows, got none/);

@@ -83,7 +83,7 @@ test('import, sample and eval in one pipe give the reference POPE scores', { ski
   }
 });
 
-test('shards together are the whole, and a stopped run goes on to the same end', { skip }, async () => {
+test('shards together are the whole, and a stopped run resumes to the same result', { skip }, async () => {
   const input = readRows<Question>('captions.jsonl')
     .slice(0, 60)
     .map(

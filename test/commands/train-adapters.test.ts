@@ -138,7 +138,7 @@ test('patterns and a saved projector are trained on; tower, head and saved norm 
   });
 });
 
-test('older names are trained on and written as they are now', { skip }, async () => {
+test('an adapter with older names is trained and written with current names', { skip }, async () => {
   const old = `${ROOT}language_model.model.layers.2.mlp.down_proj`;
   const start = makeAdapter('older', { target_modules: ['down_proj'] }, lora(old, 2, 48, 104));
   await train('newer', '--model', MODEL, '--init-adapter', start);
@@ -146,7 +146,7 @@ test('older names are trained on and written as they are now', { skip }, async (
   assert.deepEqual(names.sort(), Object.keys(lora(`${LAYER}.2.mlp.down_proj`, 2, 48, 104)).sort());
 });
 
-test('an adapter that cannot be gone on with names what cannot', { skip }, async () => {
+test('the error for an adapter that cannot be continued names the reason', { skip }, async () => {
   const cases: [config: object, shapes: Record<string, number[]>, flags: string[], message: RegExp][] = [
     [
       { target_modules: ['lm_head'] },

@@ -80,7 +80,7 @@ test('watching changes nothing: without --keep-best the directory holds the last
 
 const overfitting = ['--epochs', '20', '--lr', '1e-2', '--lr-schedule', 'constant', '--eval-every', '3'];
 
-test('a run that learns by heart ends early, in its best state; the last is in its checkpoint', { skip }, async () => {
+test('a run that overfits ends early, in its best state; the last is in its checkpoint', { skip }, async () => {
   const { code, stderr, evals, last } = await train(
     trained,
     'early',
@@ -170,7 +170,9 @@ test('sft and kto have held-out losses of their own', { skip }, async () => {
   }
 });
 
-test('what needs held-out records is refused without them; records on both sides are told', { skip }, async () => {
+test('flags that need held-out records are refused without them; records on both sides give a warning', {
+  skip,
+}, async () => {
   for (const name of ['eval-every', 'early-stop']) {
     const { code, stderr } = await train(trained, 'refused', `--${name}`, '3');
     assert.equal(code, 2);
@@ -249,7 +251,7 @@ test("a record's beta is used instead of --beta; other kinds of weight and beta 
   }
 });
 
-test('the summary says what the run cost, the earlier start of a resumed run included', { skip }, async () => {
+test('the summary has the cost of the run, earlier starts included', { skip }, async () => {
   const summary = path('summary.json');
   const flags = ['--eval', heldOut, '--keep-best', 'eval/loss', '--summary', summary];
   await train(

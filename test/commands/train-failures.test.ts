@@ -51,7 +51,7 @@ before(() => {
   input = write('pairs.ndjson', pairs);
 });
 
-test('the plan is told before the first step; a limit chooses the level, holds, and changes no bit', {
+test('the plan is printed before the first step; a limit chooses the level, holds, and changes no bit', {
   skip,
 }, async () => {
   const flags = ['--batch-size', '24', '--max-steps', '2'];
@@ -77,7 +77,7 @@ test('the plan is told before the first step; a limit chooses the level, holds, 
   assert.deepEqual(adapterOf('tight'), adapterOf('free'));
 });
 
-test('a full disk: what is saved stays whole, the error says where, and the run goes on when there is room', {
+test('a full disk: checkpoints stay intact, the error names the path, and the run resumes when there is room', {
   skip,
 }, async (t) => {
   ensureBuilt();
@@ -137,7 +137,7 @@ test('a full disk: what is saved stays whole, the error says where, and the run 
   assert.deepEqual(readFileSync(path('full.safetensors')), adapterOf('straight'));
 });
 
-test('a limit on file sizes is told as what it is, and leaves nothing half', { skip }, async () => {
+test('a limit on file sizes is a named error, and leaves no partial file', { skip }, async () => {
   const { code, stderr } = await runShell(
     `ulimit -f 64; vpref train ${input} ${settings.join(' ')} --max-steps 2 --save-every 1 -q -o ${path('small-files')}`,
   );
@@ -146,7 +146,7 @@ test('a limit on file sizes is told as what it is, and leaves nothing half', { s
   assert.ok(!existsSync(path('small-files')));
 });
 
-test('an image that goes away in the middle: the steps before it are saved', { skip }, async () => {
+test('an image that disappears during the run: the steps before it are saved', { skip }, async () => {
   const images = pairs.map((pair, index) => {
     const copy = path(`image-${index}.jpg`);
     copyFileSync(pair.images[0]!, copy);
@@ -172,7 +172,7 @@ test('an image that goes away in the middle: the steps before it are saved', { s
   assert.deepEqual(checkpoints(path('moved')), [`checkpoint-${String(done).padStart(6, '0')}`]);
 });
 
-test('a resumed run that differs is refused, and told what differs', { skip }, async () => {
+test('a resumed run that differs is refused with the differences', { skip }, async () => {
   assert.equal((await train(input, 'named', '--max-steps', '2')).code, 0);
   const cases: [string[], string, RegExp][] = [
     [['--lr', '5e-4'], input, /\(--lr: 0\.001 there, 0\.0005 here\)/],
@@ -204,7 +204,7 @@ test('a resumed run that differs is refused, and told what differs', { skip }, a
   assert.equal(other.code, 0, other.stderr);
 });
 
-test('a checkpoint that was damaged is told by its file', { skip }, async () => {
+test('a damaged checkpoint is an error with its file', { skip }, async () => {
   assert.equal((await train(input, 'damaged', '--max-steps', '2')).code, 0);
   const state = join(path('damaged'), 'checkpoint-000002/trainer_state.json');
   writeFileSync(state, '{"step":2');
@@ -213,7 +213,7 @@ test('a checkpoint that was damaged is told by its file', { skip }, async () => 
   assert.match(broken.stderr, /checkpoint-000002\/trainer_state\.json: expected the state of a run, got/);
 });
 
-test('killed while it computes the reference, it goes on there and ends in the same bytes', { skip }, async () => {
+test('killed while it computes the reference, it resumes there and gives the same bytes', { skip }, async () => {
   const live = ['--loss', 'sigmoid', '--max-steps', '2'];
   const run = (out: string, ...flags: string[]) => train(input, out, ...live, ...flags);
   assert.equal((await run('ref-straight', '-q')).code, 0);

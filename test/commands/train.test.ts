@@ -62,7 +62,7 @@ before(async () => {
   assert.equal(code, 0, stderr);
 });
 
-test('metrics: one row a step, reward 0 and log 2 at the start, margins that grow', { skip }, async () => {
+test('metrics: one row per step, reward 0 and log 2 at the start, growing margins', { skip }, async () => {
   const { code, rows, stderr } = await train(withReference, 'straight', '--epochs', '2', '--warmup-ratio', '0');
   assert.equal(code, 0, stderr);
   assert.deepEqual(

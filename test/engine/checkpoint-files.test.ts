@@ -147,7 +147,7 @@ for (const [key, value] of REFUSED) {
   });
 }
 
-test('what says nothing about the tensors is passed over', { skip: withoutEngine }, async () => {
+test('keys without effect on the tensors are ignored', { skip: withoutEngine }, async () => {
   const idle = {
     init_lora_weights: 'gaussian',
     lora_dropout: 0.1,
@@ -160,7 +160,7 @@ test('what says nothing about the tensors is passed over', { skip: withoutEngine
   assert.deepEqual(await logps('fixtures/tiny-mha', [same]), expected);
 });
 
-test("names that peft loads without effect are mapped and said; the older tree's, which it finds, are not", {
+test('names that peft loads without effect are mapped with a note; those of the older tree, which it finds, give none', {
   skip: withoutEngine,
 }, async () => {
   const expected = await logps('fixtures/tiny-mha', [makeAdapter(PLAIN)]);
@@ -239,7 +239,7 @@ test('the single file comes before an index beside it', async () => {
   assert.deepEqual(await weightFiles(dir, 'model.safetensors'), [join(dir, 'model.safetensors')]);
 });
 
-test('a cache snapshot of links is a model; its root is told as what it is', async () => {
+test('a cache snapshot of links is a model; the error for its root names the cache', async () => {
   const cache = newFolder();
   const snapshot = join(cache, 'snapshots', 'abc');
   mkdirSync(snapshot, { recursive: true });

@@ -65,7 +65,7 @@ function assertSame(left: VprefRecord, right: VprefRecord): void {
   }
 }
 
-test('one at a time, all together, in reverse and as shards give the same answers', { skip }, async () => {
+test('one by one, concurrently, in reverse and in shards, requests give the same responses', { skip }, async () => {
   const together = await answersOf(RECORDS);
   const reversed = await answersOf([...RECORDS].reverse());
   const shards = [
@@ -107,7 +107,7 @@ test('n branches of one prefix are n prompts of one branch', { skip }, async () 
   assert.ok(new Set(together.map(({ ids }) => ids.join())).size > 1, 'draws differ between branches');
 });
 
-test('score gives an answer the log-probability that generating it gave', { skip }, async () => {
+test('score and generate give a response the same log-probability', { skip }, async () => {
   const answers = await answersOf(RECORDS.slice(0, 8));
   const rows = [...answers.values()].map((record, index) => rowOf(record, index + 1));
   const scored = await runStage(score(model.context), rows);
@@ -167,7 +167,7 @@ test('a stop text ends an answer, also across tokens', { skip }, async () => {
   assert.equal(finish_reason, 'stop');
 });
 
-test('the length limit is told', { skip }, async () => {
+test('finish_reason names the length limit', { skip }, async () => {
   const [record] = (await answersOf(RECORDS.slice(0, 1), { ...SAMPLED, maxNewTokens: 3 })).values();
   for (const response of record!.responses!) {
     assert.equal(response.finish_reason, 'length');
@@ -175,7 +175,7 @@ test('the length limit is told', { skip }, async () => {
   }
 });
 
-test('a request that nobody waits for any more is cancelled', { skip }, async () => {
+test('an aborted request is cancelled', { skip }, async () => {
   const controller = new AbortController();
   const { tokenizer } = model.context;
   const request: GenerateRequest = {
@@ -205,7 +205,7 @@ test('a request that nobody waits for any more is cancelled', { skip }, async ()
   );
 });
 
-test('requests that make no sense are refused, and the engine goes on', { skip }, async () => {
+test('invalid requests are refused, and the engine continues', { skip }, async () => {
   const base = { images: [], branches: [Int32Array.of(5)] };
   const wrong: Int32Array[] = [
     new Int32Array(0),
@@ -225,7 +225,7 @@ test('requests that make no sense are refused, and the engine goes on', { skip }
   assert.equal(logps!.length, 1);
 });
 
-test('closing a model ends what waits in it; many abandoned requests leave it whole', { skip }, async () => {
+test('closing a model cancels waiting requests; many aborted requests do no harm', { skip }, async () => {
   const other = await openFixture(DEMO);
   const request = (key: string): GenerateRequest => ({
     promptIds: Int32Array.of(1, 5, 6, 7),
@@ -270,7 +270,7 @@ test('closing a model ends what waits in it; many abandoned requests leave it wh
   assert.ok(ends.includes('cancelled') && ends.every((end) => end === 'cancelled' || end === 'answered'), ends.join());
 });
 
-test('a closed model says so', { skip }, async () => {
+test('a closed model refuses requests', { skip }, async () => {
   const { policy, close } = await openFixture(DEMO);
   await close();
   await assert.rejects(

@@ -56,7 +56,7 @@ test('no rows at all', async () => {
   );
 });
 
-test('a failure stops the reading, hands on the finished head and ends with its cause', async () => {
+test('a failure stops reading, yields the finished rows before it, and ends with its cause', async () => {
   const stopped: string[] = [];
   const failure = new Error('no more');
   const start = async (row: Row) => {
@@ -71,7 +71,7 @@ test('a failure stops the reading, hands on the finished head and ends with its 
   assert.deepEqual(stopped, ['stop', 'abort']);
 });
 
-test('after a failure a head that does not come in time is not waited for', async () => {
+test('after a failure, rows before it that take too long are not awaited', async () => {
   const start = async (row: Row) => {
     if (row.line === 3) throw new Error('no more');
     if (row.line === 2) await new Promise(() => {});
@@ -84,7 +84,7 @@ test('after a failure a head that does not come in time is not waited for', asyn
   assert.match(String(cause), /no more/);
 });
 
-test('the first of several failures is the one that is told', async () => {
+test('the first of several failures is thrown', async () => {
   const start = async (row: Row) => {
     await delay(row.line === 4 ? 1 : 20);
     throw new Error(`row ${row.line}`);
@@ -93,7 +93,7 @@ test('the first of several failures is the one that is told', async () => {
   assert.match(String(cause), /row 4/);
 });
 
-test('a signal ends it as a failure does, with its reason', async () => {
+test('a signal ends the run like a failure, with its reason', async () => {
   const signal = new AbortController();
   const start = async (row: Row) => {
     if (row.line === 3) signal.abort(new Error('asked to stop'));
@@ -120,7 +120,7 @@ test('an error of the input comes after the rows before it', async () => {
   assert.match(String(cause), /line 4 is bad/);
 });
 
-test('a consumer that leaves ends the work and the input', async () => {
+test('a consumer that stops ends the work and the input', async () => {
   let isClosed = false;
   let isAborted = false;
   async function* endless() {
@@ -142,7 +142,7 @@ test('a consumer that leaves ends the work and the input', async () => {
   assert.deepEqual([isAborted, isClosed], [true, true]);
 });
 
-test('a row that hangs holds up its own place: the others are worked on, as far as they may be held', async () => {
+test('a hanging row delays only its own result: others are processed up to the limit of held results', async () => {
   let started = 0;
   let release = () => {};
   const hung = new Promise<void>((resolve) => {
@@ -173,7 +173,7 @@ test('a row that hangs holds up its own place: the others are worked on, as far 
   assert.equal(await after(run({ rows: 60, bytes: 1e9 })), 60);
 });
 
-test('finished rows are held up to their bytes', async () => {
+test('finished rows are held up to a limit of bytes', async () => {
   let started = 0;
   let release = () => {};
   const hung = new Promise<void>((resolve) => {

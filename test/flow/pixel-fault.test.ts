@@ -23,7 +23,7 @@ test('a bad recorded operation is named by the operation', () => {
   );
 });
 
-test('what is no fault of the record stays as it is', () => {
+test('other errors stay unchanged', () => {
   const full = new Error('no space left on device');
   assert.equal(pixelFault(row, full), full);
 });

@@ -141,7 +141,7 @@ async function batchesOf(numRows: number, options: { inputPatienceMs?: number; s
   return { engine, done };
 }
 
-test('on a GPU the batches are the same, whatever arrives when', async () => {
+test('on a GPU the batches are the same for any order of arrival', async () => {
   const [first, second] = [await batchesOf(150), await batchesOf(150)];
   assert.deepEqual(second.engine.batches, first.engine.batches);
   assert.deepEqual(
@@ -153,14 +153,14 @@ test('on a GPU the batches are the same, whatever arrives when', async () => {
   assert.ok(!first.engine.isPaced, 'the engine is free again');
 });
 
-test('on the CPU the engine is not held back', () => {
+test('on the CPU the engine does not wait', () => {
   const engine = new BatchedEngine();
   const options = { rowsInEngine: 2, patienceMs: 0 };
   assert.equal(windowFor({ info: { ...engine.info, device: 'cpu' }, pacing: engine }, options), undefined);
   assert.ok(!engine.isPaced);
 });
 
-test('the engine waits for the whole window, and no longer than its patience for rows that do not come', async () => {
+test('the engine waits for the whole window, up to a time limit for rows that do not arrive', async () => {
   const engine = new BatchedEngine();
   const window = new RowWindow(engine, { rowsInEngine: 2, patienceMs: Number.POSITIVE_INFINITY });
   const first = window.enter();
@@ -185,7 +185,7 @@ test('the engine waits for the whole window, and no longer than its patience for
   impatient.end();
 });
 
-test('what waits at the end, and what comes after it, is let through', async () => {
+test('rows that wait at the end, and later ones, are released', async () => {
   const engine = new BatchedEngine();
   const window = new RowWindow(engine, { rowsInEngine: 4, patienceMs: Number.POSITIVE_INFINITY });
   const row = window.enter();
@@ -195,7 +195,7 @@ test('what waits at the end, and what comes after it, is let through', async () 
   await window.enter().turn();
 });
 
-test('a run that is stopped ends, though rows wait for their turn', async () => {
+test('a stopped run ends although rows are waiting', async () => {
   const stop = new AbortController();
   setTimeout(() => stop.abort(new Error('enough')), 30);
   // The rows after these never come.

@@ -83,7 +83,7 @@ test('log-probabilities are summed over the tokens given', () => {
   assert.deepEqual([first!.logps, first!.numTokens], [-0.75, 2]);
 });
 
-test('what comes with status 200 and is no answer', () => {
+test('failures with status 200', () => {
   const cases: [unknown, string][] = [
     [choice('half', 'length'), 'truncated'],
     [choice('', 'stop'), 'empty'],
@@ -130,7 +130,7 @@ test('errors: what may be tried again, what ends the run, what is one row', () =
   }
 });
 
-test('the server decides on retries where it says so, and its delay is kept', () => {
+test("the server's retry decision and delay are used", () => {
   assert.equal(read(500, '', { 'x-should-retry': 'false' }).retry, false);
   assert.equal(read(400, '', { 'x-should-retry': 'true' }).retry, true);
   assert.equal(read(429, '', { 'retry-after': '3' }).delayMs, 3000);

@@ -55,7 +55,7 @@ test('a request larger than a minute of tokens still gets its turn', async () =>
   assert.deepEqual(times, [0, 300_000]);
 });
 
-test('never more calls at a time than allowed, and all in the order they asked', async () => {
+test('never more concurrent calls than allowed, all in order of request', async () => {
   const clock = new FakeClock();
   const flow = new FlowControl({ concurrency: 3 }, clock);
   let running = 0;
@@ -101,7 +101,7 @@ test('concurrency never falls below one', async () => {
   assert.equal(flow.concurrency, 1);
 });
 
-test('stop turns away who waits and who comes later', async () => {
+test('stop refuses waiting and later callers', async () => {
   const clock = new FakeClock();
   const flow = new FlowControl({ concurrency: 1 }, clock);
   await flow.acquire(0);

@@ -110,7 +110,7 @@ test('every picture of the fixtures is sent or refused by name, never a crash', 
   }
 });
 
-test('a file that cannot be read is told by field and name', async () => {
+test('an unreadable file is an error with field and name', async () => {
   await assert.rejects(readImageBytes('/no/such.png', 'images[1]'), {
     message: 'images[1]: expected an image file, got /no/such.png: no such file',
   });

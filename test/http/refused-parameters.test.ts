@@ -44,7 +44,7 @@ test('complaints that name a parameter, in the words of each API', () => {
   assert.deepEqual(leftOut({ detail: 'Unknown field seed' }, 422), ['seed']);
 });
 
-test('a complaint about a value, the prompt or the key teaches nothing', () => {
+test('an error about a value, the prompt or the key names no parameter', () => {
   for (const message of [
     "This model's maximum context length is 512 tokens, you asked for max_tokens 700, which is not supported",
     'max_tokens is too large: 9000. This model supports at most 4096',
@@ -59,7 +59,7 @@ test('a complaint about a value, the prompt or the key teaches nothing', () => {
   assert.deepEqual(leftOut(null), []);
 });
 
-test('said once, however many calls hear it; one spelling after the other, and no third time', () => {
+test('one note for many calls; each spelling is tried once', () => {
   const said: string[] = [];
   const refused = new RefusedParameters((message) => said.push(message));
   const complain = (sent: Record<string, unknown>, name: string) =>

@@ -40,7 +40,7 @@ test('waits double from half a second, with jitter downwards, up to the longest'
   assert.ok(backoffMs(1000, 0.999, 60_000) > 0);
 });
 
-test('transport failures are tried again until one works', async () => {
+test('transport failures are retried until one succeeds', async () => {
   const { attempt, times } = await play([
     new TransportError('ECONNRESET', 'reset'),
     failed('transport', '500', { retry: true }),
@@ -67,7 +67,7 @@ test('attempts that are used up leave the state of the last', async () => {
   assert.equal(times.length, 3);
 });
 
-test('attempts that the server told when to come back count a quarter', async () => {
+test('attempts with a server-supplied delay count as a quarter', async () => {
   const limited = failed('rate-limited', 'no', { retry: true, throttle: true, delayMs: 10 });
   const { attempt, times } = await play([limited], { maxAttempts: 3 });
   assert.deepEqual([attempt.outcome, times.length], ['rate-limited', 12]);

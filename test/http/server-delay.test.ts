@@ -5,7 +5,7 @@ import { parseDuration, serverDelayMs } from '../../src/http/server-delay.ts';
 
 const sent = 'Sat, 21 Nov 2026 10:00:00 GMT';
 
-test('every way in which a server says how long to wait', () => {
+test('every form of a server-supplied delay', () => {
   assert.equal(serverDelayMs({ 'retry-after-ms': '1500' }), 1500);
   assert.equal(serverDelayMs({ 'retry-after': '7' }), 7000);
   assert.equal(serverDelayMs({ 'retry-after': '0.5' }), 500);

@@ -41,7 +41,7 @@ for (const name of ['qwen2_vl', 'smolvlm', 'llava_next'])
       }
   });
 
-test('pictures that all become one size need only be there', async () => {
+test('images that are all resized to one size only need to exist', async () => {
   const { family, plan } = await readFamilyPlan('fixtures/tiny-mha');
   assert.equal(family, familyNamed('llava'));
   const shapeOf = shapeReader(family);

@@ -35,7 +35,7 @@ async function recorded(record: Partial<VprefRecord>, context: Awaited<ReturnTyp
 
 const MADE = { model: 'x', image_mode: 'native', max_pixels: 9000, min_pixels: 900 };
 
-test('the checkpoint says it, then the flags, then the record', async () => {
+test('the record overrides the flags, and the flags override the checkpoint', async () => {
   assert.deepEqual(await recorded({}, await contextOf()), ['native', 15680, 4704]);
   const flags = await contextOf({ maxPixels: 12000 }, { maxPixels: 12000 });
   assert.deepEqual(await recorded({}, flags), ['native', 12000, 4704]);
@@ -53,7 +53,7 @@ test('a flag that contradicts the record is an error, an equal one is none', asy
   assert.deepEqual(await recorded({ sampling: MADE }, equal), ['native', 9000, 900]);
 });
 
-test('what another family recorded is an error that names both', async () => {
+test('a record of another family is an error that names both families', async () => {
   const padded = { model: 'x', image_mode: 'pad' };
   await assert.rejects(
     recorded({ sampling: padded }, await contextOf()),
@@ -97,7 +97,7 @@ test('flags that the family does not have are refused by name', () => {
   assert.equal(chosenPlan(text, { mode: { otherwise: 'pad' } }), undefined);
 });
 
-test('a picture of very many tokens is told', async () => {
+test('an image with very many tokens gives a note', async () => {
   const context = await fakeContext();
   const told: number[] = [];
   const vision = { ...context.vision!, onLargeImage: (_: unknown, numRows: number) => void told.push(numRows) };
@@ -115,7 +115,7 @@ test('a picture of very many tokens is told', async () => {
   assert.deepEqual(told, [4097]);
 });
 
-test("a picture's positions count, not its rows", async () => {
+test("an image's positions count, not its tokens", async () => {
   const context = await fakeContext();
   const plan = await planRecord(rowOf({}), context);
   const content = [{ type: 'image' as const }, { type: 'text' as const, text: 'Q' }];

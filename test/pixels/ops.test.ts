@@ -25,7 +25,7 @@ for (const name of Object.keys(PIXEL_OPS)) {
   });
 }
 
-test('a recorded operation that is not one says what it should be', () => {
+test('an invalid recorded operation is an error with the valid ones', () => {
   const image = { width: 2, height: 2, data: new Uint8Array(12) };
   const refused: [op: ViewOp, message: RegExp][] = [
     [{ op: 'swirl' }, /^op: expected one of hflip .*, got "swirl"$/],

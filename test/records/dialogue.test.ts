@@ -21,7 +21,7 @@ test('images that come first need no number; any other does, and then all have o
   assert.equal(transcript(turns.map((turn) => turn!)), 'User: (image 1)One?\n\nAssistant: Yes.\n\nUser: (image 2)Two?');
 });
 
-test('spans end where an answer is generated', () => {
+test('spans end at the generated turns', () => {
   const cut = (turns: (string | null)[]) => generatedSpans(turns, (turn) => turn === null);
   assert.deepEqual(cut(['a', null, 'b', 'c', null]), [['a'], ['b', 'c']]);
   assert.deepEqual(cut(['a']), [['a']]);

@@ -5,7 +5,7 @@ import { MAX_DEPTH, numberText, parseExact, stringifyExact, withNumbersOf } from
 
 const again = (text: string) => stringifyExact(parseExact(text));
 
-test('numbers are written as they were read, wherever they stand', () => {
+test('numbers keep their text at every depth', () => {
   const texts = [
     '{"id":675127116845989801,"b":[1.0,[-0,1e5],{"x":0.10}],"s":"1.0 \\" 2"}',
     '[12345678901234567890123456789,1E+2,3]',
@@ -19,13 +19,13 @@ test('numbers are written as they were read, wherever they stand', () => {
   assert.equal(stringifyExact({ ...value }), '{"id":675127116845989800,"n":1}');
 });
 
-test('a number that was changed is written as it is', () => {
+test('a changed number is written from its value', () => {
   const value = parseExact('{"a":1.0,"b":2.0}') as Record<string, unknown>;
   value.a = 3;
   assert.equal(stringifyExact(value), '{"a":3,"b":2.0}');
 });
 
-test('a key that comes twice and nesting without end are refused with their place', () => {
+test('a repeated key and too deep nesting are refused with their place', () => {
   assert.throws(
     () => parseExact('{"a":1,"b":{"c":1,"d":2,"c":3}}'),
     /^Error: b: expected each key once, got "c" twice$/,

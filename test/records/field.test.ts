@@ -34,7 +34,7 @@ test('a value with the shape is returned as it is, unknown members too', () => {
   assert.equal(checkShape(shape, value, at), value);
 });
 
-test('a complaint names file, line, path, what was expected and what came', () => {
+test('an error has file, line, path, expected and actual value', () => {
   assert.equal(complaint({}), 'labels.ndjson:7: id: expected a non-empty string, got nothing');
   assert.equal(complaint({ id: '' }), 'labels.ndjson:7: id: expected a non-empty string, got an empty string');
   assert.equal(complaint({ id: 'x', kind: 3 }), 'labels.ndjson:7: kind: expected "a" or "b", got number 3');

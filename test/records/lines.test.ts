@@ -129,7 +129,7 @@ describe('writing', () => {
   (circle.meta as { parts: unknown[] }).parts[1] = circle.meta;
   const complaint = { name: 'RunError', message: /meta\.parts\[1\] of record "q1" refers back to itself/ };
 
-  test('a value that contains itself is an error that says where', () => {
+  test('a value that contains itself is an error with its path', () => {
     assert.throws(() => formatLine(circle), complaint);
   });
 

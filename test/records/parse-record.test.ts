@@ -79,7 +79,7 @@ describe('numbers', () => {
     assert.equal(roundTrip('{"meta":{"v":1.0},"b":2.0}', { meta: { v: 5 } }), '{"meta":{"v":5},"b":2.0}');
   });
 
-  test('lines that print as they were read need nothing kept', () => {
+  test('lines that print unchanged need no stored text', () => {
     for (const line of ['{"a":-12.345678901234567,"t":"3e5 1.0,"}', '{"a":10,"b":[0.5,100]}', '{}'])
       assert.equal(verbatimFields(line, JSON.parse(line)), undefined);
   });

@@ -27,7 +27,7 @@ test('unmarked images come first in the first user turn', () => {
   assert.equal(messages[1]!.content, 'Compare.');
 });
 
-test('marks in strings and image parts are slots, wherever they stand', () => {
+test('marks in strings and image parts are slots at any position', () => {
   assert.equal(countImageMarks('<image>\nWhat is in <image>?'), 2);
   assert.deepEqual(placeImages('<image>\nWhat is in <image>?', 2), [
     { role: 'user', content: [image, text('\nWhat is in '), image, text('?')] },

@@ -72,7 +72,7 @@ describe('record schema', () => {
       assert.ok(page.includes(`\\fB${field}\\fR`), field);
   });
 
-  test('every field says what it means', () => {
+  test('every field has a description', () => {
     for (const [name, { schema }] of Object.entries({ ...requiredFields, ...optionalFields }))
       assert.ok(typeof schema.description === 'string', name);
   });

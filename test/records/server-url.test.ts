@@ -20,7 +20,7 @@ test('no text shows a login', () => {
   assert.equal(withoutLogins('mail me@example.org'), 'mail me@example.org');
 });
 
-test('what of headers is secret', () => {
+test('keys and logins in headers are secret', () => {
   const { authorization } = splitLogin('http://me:long-password@h')!.login;
   assert.deepEqual(headerSecrets({ authorization: authorization!, accept: 'x' }).slice(1), [
     'me:long-password',

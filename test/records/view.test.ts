@@ -25,7 +25,7 @@ test('a view gives its image files, else the clean ones, and its noise', () => {
   assert.deepEqual(viewInputs(record, 'both'), { images: ['views/a.png'], noise: { step: 500, seed: 3 } });
 });
 
-test('a view that is not there, or whose noise is not a recipe, is an error that says so', () => {
+test('a missing view, or noise without a recipe, is an error that names it', () => {
   const refused: [name: string, message: RegExp][] = [
     ['moco', /^views: expected one named "moco", got original flip diffusion both bad no-seed$/],
     ['bad', /^views: bad: expected diffusion with step in 0..999 and a seed, got .*1000/],

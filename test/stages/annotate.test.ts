@@ -40,7 +40,7 @@ function record(id: string, texts = ['one', 'two', 'three', 'four']): VprefRecor
   return { id, prompt: `Question of ${id}?`, responses: texts.map((text) => ({ text })) };
 }
 
-test('an entry has everything that is needed to check it later', async (context) => {
+test('an entry has everything needed to check it later', async (context) => {
   const server = await serve(context, plain);
   const { results, summary } = await annotateAll([record('a')], settings(server));
   const { prompt_sha256, text, order, ...entry } = entryOf(results[0]!);
@@ -70,7 +70,7 @@ test('an entry has everything that is needed to check it later', async (context)
   assert.match(summary, /^1 ok; 1 question, 0 from the cache, 1 request; 100 input and 20 output tokens/);
 });
 
-test('entries that were there stay; each run adds its own, asked on its own', async (context) => {
+test('existing entries stay; each run asks separately and adds its own', async (context) => {
   const server = await serve(context, plain);
   const before = { guide: 'old', judge: 'j', run: 1, outcome: 'ok' as const };
   const { results } = await annotateAll(
@@ -91,7 +91,7 @@ test('entries that were there stay; each run adds its own, asked on its own', as
   assert.deepEqual(entries[1]!.scores, entries[3]!.scores);
 });
 
-test('a row with one bad run of several goes on, and is told', async (context) => {
+test('a row with one failed run of several is passed on, with a warning', async (context) => {
   let calls = 0;
   const server = await serve(context, (call) => (++calls === 2 ? { status: 400, json: {} } : plain(call)));
   const { results } = await annotateAll([record('a')], settings(server, 'openai', { runs: 3 }));
@@ -120,7 +120,7 @@ test('only ok has scores: one failed call of a run of many leaves the others to 
   );
 });
 
-test('a repair shows the judge its reply and what is wrong with it, and both are kept', async (context) => {
+test('a repair shows the judge its reply and the problem, and both replies are stored', async (context) => {
   const server = await serve(context, (call) =>
     call.prompt.includes('cannot be read') ? plain(call) : { text: 'A is fine.' },
   );
@@ -138,7 +138,7 @@ test('a repair shows the judge its reply and what is wrong with it, and both are
   assert.match(turns[2]!.content[0]!.text, /cannot be read: expected one JSON object/);
 });
 
-test('rows that ask the same share one call', async (context) => {
+test('rows with the same question share one call', async (context) => {
   const server = await serve(context, plain);
   const rows = Array.from({ length: 20 }, () => record('same'));
   const { results } = await annotateAll(rows, settings(server));
@@ -201,7 +201,7 @@ test('images go with the question, and another image is another question to the 
   );
 });
 
-test('an image that is not there, or is none, is the row of a failure and of nothing else', async (context) => {
+test('a missing or invalid image fails only its row', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'vpref-images-'));
   context.after(() => rmSync(folder, { recursive: true }));
   const broken = join(folder, 'broken.png');
@@ -234,7 +234,7 @@ test('a text guide sends no image', async (context) => {
   assert.deepEqual(entryOf(results[0]!).scores, [{ grade: 0.5 }]);
 });
 
-test('a fatal failure hands on what is finished, in order and without a gap', async (context) => {
+test('a fatal failure yields the finished rows, in order and without a gap', async (context) => {
   const server = await serve(context, (call) =>
     call.prompt.includes('of r30?') ? { status: 401, json: { error: { message: 'who are you' } } } : plain(call),
   );
@@ -252,7 +252,7 @@ test('a fatal failure hands on what is finished, in order and without a gap', as
   assert.ok(server.calls.length < 70, `${server.calls.length} calls`);
 });
 
-test('results come as soon as they are there, while the input still waits', async (context) => {
+test('results are yielded at once, while the input still waits', async (context) => {
   const server = await serve(context, plain);
   const { stage } = await openAnnotate(settings(server));
   let goOn = () => {};
@@ -270,7 +270,7 @@ test('results come as soon as they are there, while the input still waits', asyn
   assert.equal((await results.next()).done, true);
 });
 
-test('a consumer that leaves early ends the calls under way', async (context) => {
+test('a consumer that stops early aborts the running calls', async (context) => {
   const server = await serve(context, async (call) => {
     if (!call.prompt.includes('of r0?')) await new Promise((resolve) => setTimeout(resolve, 30_000).unref());
     return plain(call);
@@ -300,7 +300,7 @@ test('a wall clock that jumps changes no wait', async (context) => {
   assert.ok(results.every((result) => result.error === undefined));
 });
 
-test('never more calls at a time than --concurrency', async (context) => {
+test('there are never more concurrent calls than --concurrency', async (context) => {
   const server = await serve(context, async (call) => {
     await new Promise((resolve) => setTimeout(resolve, 2));
     return plain(call);

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { withoutEngine } from '../support/native.ts';
 import { runCli } from '../support/run-cli.ts';
 
-test('doctor says one row a check, with a remedy where one fails', async () => {
+test('doctor prints one row per check, with a remedy if it fails', async () => {
   const { code, stdout, stderr } = await runCli(['doctor']);
   assert.deepEqual([code, stderr], [0, '']);
   const checks = stdout
@@ -51,7 +51,7 @@ test('doctor finds NaN in weights that no forward pass reads', { skip: withoutEn
   }
 });
 
-test('doctor says what is planned beside the weights', { skip: withoutEngine }, async () => {
+test('doctor prints the planned memory besides the weights', { skip: withoutEngine }, async () => {
   const { code, stdout } = await runCli(['doctor', '--model', 'fixtures/tiny-text']);
   assert.equal(code, 0);
   const rows = stdout.trimEnd().split('\n');
@@ -88,7 +88,7 @@ test('doctor prints the memory of a training step and what is not supported', { 
   assert.match(alone.stderr, /--lora-r: expected --model with it, got none/);
 });
 
-test('doctor tells the sizes and tokens of pictures', { skip: withoutEngine }, async () => {
+test('doctor prints the sizes and tokens of images', { skip: withoutEngine }, async () => {
   const run = async (...flags: string[]) => {
     const { code, stdout, stderr } = await runCli(['doctor', '--model', 'fixtures/tiny-mha', ...flags]);
     const rows = stdout
@@ -112,7 +112,7 @@ test('doctor tells the sizes and tokens of pictures', { skip: withoutEngine }, a
   assert.deepEqual([alone.code, alone.stderr.includes('--image: expected --model with it')], [2, true]);
 });
 
-test('doctor names a family that we do not have, and a processor setting that is not honoured', async () => {
+test('doctor names an unsupported family, and an unsupported processor setting', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'vpref-doctor-'));
   try {
     cpSync('fixtures/families/qwen3_vl/ckpt', dir, { recursive: true });

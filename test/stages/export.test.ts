@@ -77,7 +77,7 @@ test('trl: rows without images are plain text, unless the layout says otherwise'
   assert.deepEqual((await run('trl', [{ ...image, ...pairOf }, pairOf])).errors, []);
 });
 
-test('K rejected answers are K rows with their own log-probs; LLaVA has place for the chosen one alone', async () => {
+test('K rejected responses give K rows with their log-probs; LLaVA holds only the chosen one', async () => {
   const record = {
     ...image,
     chosen: 'c',
@@ -193,7 +193,7 @@ test('llava and seva write one JSON array', async () => {
   });
 });
 
-test('what a format has no form for is told, and the rows around it are written', async () => {
+test('a record that the format cannot hold is reported, and the other rows are written', async () => {
   const cases: [string, Partial<VprefRecord>, string][] = [
     ['trl', {}, 'chosen: expected chosen and rejected, or response (see vpref pair), got nothing'],
     ['trl', { chosen: 'c' }, 'rejected: expected chosen and rejected, or response (see vpref pair), got nothing'],
@@ -288,7 +288,7 @@ test('image paths: relative to a root, data: URIs as files named by their conten
   );
 });
 
-test('texts that a format reads as media, images out of place and names that collide are told', async () => {
+test('texts that a format reads as media, misplaced images and colliding names are errors', async () => {
   const cases: [string, Partial<VprefRecord>, RegExp][] = [
     [
       'llama-factory',
@@ -342,7 +342,7 @@ test('an empty answer is an answer', async () => {
       assert.equal((await run(format, [pair])).counts.rows, 1);
 });
 
-test('what a format has no place for is counted', async () => {
+test('fields that a format cannot hold are counted', async () => {
   const record = {
     ...image,
     ...pairOf,

@@ -52,7 +52,7 @@ const one = async (format: string, row: object, wanted?: Wanted): Promise<VprefR
 };
 const failure = async (format: string, row: object) => (await run(format, [row])).errors[0];
 
-test('llava: whole dialogues, ids made unique, text that looks like an image mark kept as text', async () => {
+test('llava: whole dialogues, unique ids, text that looks like an image mark stays text', async () => {
   const { records } = await run('llava', llavaFile);
   assert.deepEqual(
     records.map(({ id, source, images }) => [id, source, images]),
@@ -79,7 +79,7 @@ test('llava: whole dialogues, ids made unique, text that looks like an image mar
   });
 });
 
-test('--turns takes questions one by one, cleaned as SeVa does, each with its own answer', async () => {
+test('--turns takes single questions, cleaned as in SeVa, each with its response', async () => {
   const seva: Wanted = { cleaning: 'seva', selection: { turns: 'all', sources: ['ocr_vqa', 'textvqa'] } };
   const { records } = await run('llava', llavaFile, seva);
   assert.deepEqual(
@@ -104,7 +104,7 @@ test('--turns takes questions one by one, cleaned as SeVa does, each with its ow
   assert.equal(prompts[0], records[0]!.prompt);
 });
 
-test('turns are drawn by seed and id alone', async () => {
+test('turns are drawn from seed and id only', async () => {
   const rows = Array.from({ length: 40 }, (_, row) => ({
     id: `d${row}`,
     conversations: Array.from({ length: 10 }, (_, turn) => [
@@ -123,7 +123,7 @@ test('turns are drawn by seed and id alone', async () => {
   for (const row of straight) assert.match(row, /^d\d+#(\d),q\1,a\1$/);
 });
 
-test('limits leave exactly what they ask for, in input order, whatever the order of the file', async () => {
+test('limits leave exactly the given numbers, independent of the order of the file', async () => {
   const rows = Array.from({ length: 200 }, (_, row) => ({
     id: `r${row}`,
     image: `${row % 2 ? 'odd' : 'even'}/${row}.jpg`,
@@ -222,7 +222,7 @@ test('a path that leaves its image root is refused, links below it are followed'
   }
 });
 
-test('--check-images tells what is missing, empty or no image, by source, and goes on', async () => {
+test('--check-images counts missing, empty and invalid images by source, and continues', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'vpref-import-'));
   writeFileSync(join(directory, '1.jpg'), readFileSync('fixtures/images/photo.jpg'));
   writeFileSync(join(directory, '2.jpg'), '');
@@ -407,7 +407,7 @@ test('helpsteer: rows of one prompt become one graded record', async () => {
   assert.deepEqual(bad.errors, ['f:2: coherence: expected a number, got string "high"']);
 });
 
-test('bad items say where, what was expected, what came; good ones around them are imported', async () => {
+test('bad items are errors with place, expected and actual value; the others are imported', async () => {
   const human = { from: 'human', value: 'q' };
   const cases: [string, object, string][] = [
     ['llava', { id: 'a' }, 'f:1: conversations: expected an array of turns {from, value}, got nothing'],
@@ -492,7 +492,7 @@ test('bad items say where, what was expected, what came; good ones around them a
   ]);
 });
 
-test('ids and numbers keep their digits; own keys of any name stay; a key that comes twice is refused', async () => {
+test('ids and numbers keep their digits; keys of any name stay; a repeated key is refused', async () => {
   const conversations = '[{"from":"human","value":"q"},{"from":"gpt","value":"a"}]';
   const rows = [
     '"id":675127116845989801,"__proto__":{"a":1.0},"constructor":1e5',

@@ -105,7 +105,7 @@ describe('the command', { concurrency: 2 }, () => {
     return cwd;
   };
 
-  test('writes the rows as they were read and says how many of each', async () => {
+  test('writes the rows unchanged and prints the number of each file', async () => {
     const { stdout, stderr, code } = await runShell('vpref mix a:3 b:1:1 --limit 20', { cwd: folder() });
     assert.equal(code, 0, stderr);
     assert.match(stderr, /15 of 60 rows of a, 5 of 30 rows of b:1/);
@@ -113,7 +113,7 @@ describe('the command', { concurrency: 2 }, () => {
     for (const line of stdout.trimEnd().split('\n')) assert.match(line, /"n":12345678901234567890/);
   });
 
-  test('resumed after a failed write it gives the bytes of a straight run; with other weights it is refused', async () => {
+  test('resumed after a failed write it gives the bytes of an uninterrupted run; other weights are refused', async () => {
     const cwd = folder();
     await runShell('vpref mix a:2 b:1:1 -o whole', { cwd });
     const failed = await runShell('(ulimit -f 1; vpref mix a:2 b:1:1 -o cut)', { cwd });

@@ -74,7 +74,7 @@ const sampled = (sums: number[], texts = sums.map((_, index) => `t${index}`)): P
   annotations: [graded(sums)],
 });
 
-test('seva: clean answer over distorted answer; equal raw text says nothing', async () => {
+test('seva: response to the clean image over that to a distorted one; equal texts are dropped', async () => {
   const pairOf = await one('seva', { responses: viewed(['a cat'], ['a dog', 'diffusion']) });
   assert.deepEqual(
     [pairOf.id, pairOf.chosen, pairOf.rejected, pairOf.pair],
@@ -179,7 +179,7 @@ test('score --by claims: the fewer doubtful claims, averaged over runs; no claim
   );
 });
 
-test('scores: runs are averaged, failed ones left out, one can be picked; nulls are no grade', async () => {
+test('scores: runs are averaged, failed ones are ignored, one can be selected; null is no score', async () => {
   const responses = answers('a', 'b', 'c');
   const annotations = [
     graded([9, 3, null], { run: 0 }),
@@ -215,7 +215,7 @@ test('scores: weights, and thirds that add up to a whole number', async () => {
   assert.equal((await one('score', { responses: answers('a', 'b'), annotations })).rejected, 'b');
 });
 
-test('scores that do not fit the responses say where', async () => {
+test('scores that do not match the responses are an error with its place', async () => {
   const responses = answers('a', 'b');
   assert.equal(
     await failure('score', { responses, annotations: [graded([1, 2, 3])] }),
@@ -329,7 +329,7 @@ test('given keeps pairs and all that belongs to them; --negatives cuts lists tog
   );
 });
 
-test('other rules clear what is no longer true, and keep the rest', async () => {
+test('other rules remove stale fields and keep the rest', async () => {
   const stale = {
     ref_chosen_logps: -1,
     ref: { model: 'm' },
@@ -345,7 +345,7 @@ test('other rules clear what is no longer true, and keep the rest', async () => 
   assert.equal(fresh.responses!.length, 2);
 });
 
-test('--flip turns round about the share asked for, with scores and log-probs, by seed and id', async () => {
+test('--flip swaps about the given share, with scores and log-probs, by seed and id', async () => {
   const record = {
     chosen: 'c',
     rejected: 'r',
@@ -424,7 +424,7 @@ test('repetition is the share of 4-word runs that come again', () => {
   assert.equal(repetition('a b c d a b C D'), 1 - 4 / 5);
 });
 
-test('failed, unfinished and foreign responses stay out', async () => {
+test('failed, unfinished and differently labelled responses are excluded', async () => {
   const responses: Response[] = [
     { text: 'cut', finish_reason: 'length', label: 'a' },
     { text: 'good', finish_reason: 'stop', label: 'a' },
@@ -454,7 +454,7 @@ test('shortAnswer takes yes and no at the start, and whole short answers', () =>
   );
 });
 
-test('a bias to a short answer is reported when chance would not give it, and --balance evens it out', async () => {
+test('a significant bias to a short answer is reported, and --balance removes it', async () => {
   const yes = Array.from({ length: 60 }, () => ({ chosen: 'Yes, a cat.', rejected: 'No, a dog.' }));
   const no = Array.from({ length: 20 }, () => ({ chosen: 'No.', rejected: 'Yes.' }));
   const other = Array.from({ length: 20 }, (_, index) => ({
@@ -535,7 +535,7 @@ test('gap: K negatives, equal answers once, and the weight', async () => {
   assert.equal((await one('seva', { weight: 2, ...ladder({ original: -1, d: -2 }) })).weight, 2);
 });
 
-test('gap: what is missing, and what the report says', async () => {
+test('gap: missing fields, and the note', async () => {
   assert.equal(await drop('gap', ladder({ weak: -1 }), band(1, 2)), 'no answer to the clean image');
   assert.equal(await drop('gap', ladder({ original: -1 }), band(1, 2)), 'no other answer to a view');
   assert.equal(

@@ -18,7 +18,7 @@ const OPTIONS: SampleOptions = {
   seed: 7,
 };
 
-test('a record gets responses and what they were drawn with', async () => {
+test('a record gets responses and their sampling settings', async () => {
   const context = await fakeContext();
   const record = await recordFrom(sample(OPTIONS, context), rowOf({ images: ['cat.png'], meta: { kept: 1 } }));
   assert.deepEqual(record.responses, [
@@ -143,7 +143,7 @@ test('a prompt that ends in an open turn means the same as one that ends in the 
   );
 });
 
-test("a record's own sampling_params win, and wrong ones are said with their place", async () => {
+test("a record's own sampling_params override flags; invalid ones are errors with their place", async () => {
   const context = await fakeContext();
   const own = { temperature: 0.7, n: 2, max_new_tokens: 8, stop: '\n', stop_repeats: 5, unknown: true };
   const record = await recordFrom(sample(OPTIONS, context), rowOf({ sampling_params: own }));
@@ -202,7 +202,7 @@ test('template and image mode of a record hold; a flag that differs is an error'
   );
 });
 
-test("the family's image mode is told where nothing else decides it", async () => {
+test("the family's image mode gives a note if nothing else decides it", async () => {
   let told = 0;
   const vision = { ...llavaVision(), onFamilyMode: () => void told++ };
   const context = await fakeContext(undefined, { vision });
@@ -249,7 +249,7 @@ test('results come in input order whatever finishes first, at most 64 rows under
   assert.ok(most > 8 && most <= 64, String(most));
 });
 
-test('--steer asks in the last user turn, and says so', async () => {
+test('--steer requests attributes in the last user turn, and records them', async () => {
   const context = await fakeContext();
   const steer = { helpfulness: 4, verbosity: 2 };
   const record = await recordFrom(sample({ ...OPTIONS, steer }, context), rowOf({ images: ['a.png'] }));

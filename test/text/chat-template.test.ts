@@ -52,7 +52,7 @@ test('a system turn replaces the default text, an empty one removes it', () => {
   assert.equal(render('vicuna_v1', turn(''), 0), 'USER: Hi ASSISTANT:');
 });
 
-test('a single image stands first wherever it was written; several stay in place', () => {
+test('a single image comes first; several keep their positions', () => {
   for (const prompt of ['What?', '<image>\nWhat?', 'What?\n<image>']) {
     assert.equal(render('plain', prompt, 1), '<image>\nWhat?');
   }
@@ -60,7 +60,7 @@ test('a single image stands first wherever it was written; several stay in place
   assert.equal(render('plain', 'Compare.', 2), '<image>\n<image>\nCompare.');
 });
 
-test('unknown names say which there are', () => {
+test('an unknown name is an error that lists the known ones', () => {
   assert.throws(
     () => builtInTemplate('vicuna'),
     (error) => {

@@ -85,7 +85,7 @@ test('the number of marks must be the number of images', async () => {
   assert.throws(() => responseIds(prompt, 'see <image>', tokenizer, image), /expected text without <image>/);
 });
 
-test('an answer that was cut has no end token', async () => {
+test('a truncated response has no end token', async () => {
   const tokenizer = await loadTokenizer(DEMO);
   const template = await loadChatTemplate('auto', DEMO, tokenizer, { image: LLAVA_MARKS });
   const prompt = promptIds(promptTurns('hi', 0, LLAVA_MARKS) as Turn[], 0, template, tokenizer, image);

@@ -86,7 +86,7 @@ test('tokens that tokenizer_config.json names and tokenizer.json lacks are added
   }
 });
 
-test('a template that does not show how an answer begins or ends is refused when an answer is made, not before', async () => {
+test('a template that does not show how a response begins or ends is refused only when a response is needed', async () => {
   const other = "{% for m in messages %}{{ m.role ~ ': ' ~ m.content ~ '\\n' }}{% endfor %}Answer:";
   const { tokenizer, template } = await templateOf(other);
   const made = promptIds(turns('Hi'), 0, template, tokenizer, undefined);
@@ -101,7 +101,7 @@ test('a template that does not show how an answer begins or ends is refused when
   assert.throws(() => closed.assistantTurn(), /how an answer ends: it is followed by "\[over\]"/);
 });
 
-test('what a template writes before an answer beyond white space is left out and said', async () => {
+test('text other than white space that a template writes before a response is omitted, with a note', async () => {
   const source =
     "{% for m in messages %}<{{ m.role }}>\n{% if m.role == 'assistant' %}<think></think>\n{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>\n{% endif %}";
   const notes: string[] = [];
@@ -125,7 +125,7 @@ test('contents are parts for a template that loops over them, and texts with mar
   );
 });
 
-test('a template that asks for the date gets one that is recorded; arguments reach it, and unknown ones are refused', async () => {
+test('a template that uses the date gets one, which is recorded; arguments are passed, and unknown ones are refused', async () => {
   const source = "{{ strftime_now('%d %b %Y') }}{{ ' ' ~ mood if mood is defined }} {{ messages[0].content }}";
   const { template } = await templateOf(source, { date: '2024-07-26', args: { mood: 3 } });
   assert.equal(template.render(turns('Hi')), '26 Jul 2024 3 Hi');

@@ -2,6 +2,8 @@
 // Kernels of linear layers (ProductKernels). A register holds the sums of kLanes columns, and each sums along k alone:
 // how many rows and columns a kernel serves at once changes no order.
 #pragma once
+#include <type_traits>
+
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd.h"
 
@@ -185,23 +187,51 @@ static void pack_panel(const void* from, DType dtype, int64_t stride, int count,
     pack_rows_of<A>(static_cast<const float*>(from), stride, count, width, k, panel);
 }
 
-// Rows no longer than this are over before the processor has found that they are read in order: the next ones are
-// fetched beforehand. On longer ones that costs more than it gains.
-constexpr int64_t kShortRowBytes = 8192;
+// Sixteen streams are more than the processor follows by itself, so what comes next is fetched beforehand: of shorter
+// rows than this the rows after these, of longer ones the next depth.
+constexpr int64_t kShortRowBytes = 4096;
 
-// kLanes rows of weights against T rows of x, straight from memory. ahead: where the rows after these begin, from
-// these; 0: they are not fetched.
+// The part of few_columns that is whole registers of bf16 weights as f32: a lane holds two numbers of a row, so half as
+// much is transposed. Adds to `acc` and returns where it ended. ahead: as far from a weight is one to fetch.
+template <int T>
+static inline int64_t paired_columns(const float* x, int64_t ldx, const bf16_t* const (&row)[kLanes], int64_t ahead,
+                                     int64_t first, int64_t end, F (&acc)[T]) {
+  constexpr int64_t kPairs = 2 * kLanes;
+  int64_t i = first;
+  for (; i + kPairs <= end; i += kPairs) {
+    for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + i, 0, 2);
+    F pairs[kLanes];
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) std::memcpy(&pairs[r], row[r] + i, sizeof(F));
+    transpose(pairs);
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j)
+#pragma GCC unroll 2
+      for (int e = 0; e < 2; ++e) {
+        const F value = half_of((U)pairs[j], e);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; ++t) acc[t] = fma(splat(x[t * ldx + i + 2 * j + e]), value, acc[t]);
+      }
+  }
+  return i;
+}
+
+// kLanes rows of weights against T rows of x, straight from memory. after: where the rows after these begin, from
+// these.
 template <class A, int T, class W>
-static inline void few_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes], int64_t ahead,
+static inline void few_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes], int64_t after,
                                int64_t k, F (&sums)[T]) {
+  const bool is_short = k * int64_t(sizeof(W)) < kShortRowBytes;
   for (int64_t first = 0; first == 0 || first < k; first += A::depth) {
     const int64_t end = k - first < A::depth ? k : first + A::depth;
+    const int64_t ahead = is_short ? after : end < k ? A::depth : after - first;
     F acc[T] = {};
     int64_t i = first;
     F columns[kLanes];
+    if constexpr (std::is_same_v<A, F32> && std::is_same_v<W, bf16_t>)
+      i = paired_columns<T>(x, ldx, row, ahead, first, end, acc);
     for (; i + A::step <= end; i += A::step) {
-      if (ahead != 0)
-        for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + i, 0, 2);
+      for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + i, 0, 2);
       read_columns<A>(row, i, k, columns);
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j)
@@ -225,12 +255,11 @@ static inline void few_columns(const typename A::Element* x, int64_t ldx, const 
 template <class A, int T, class W>
 static void few_rows(Rows<const typename A::Element> x, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
                      Rows<float> y) {
-  const int64_t ahead = k * int64_t(sizeof(W)) <= kShortRowBytes ? kLanes * w.stride : 0;
   for (int64_t n = n0; n < n1; n += kLanes) {
     const W* row[kLanes];
     row_pointers(w.data, w.stride, n, n1, row);
     F sums[T];
-    few_columns<A, T>(x.data, x.stride, row, ahead, k, sums);
+    few_columns<A, T>(x.data, x.stride, row, kLanes * w.stride, k, sums);
     for (int t = 0; t < T; ++t) {
       float* to = y.data + t * y.stride + n;
       if (n + kLanes <= n1)

@@ -85,6 +85,9 @@ static inline void store(f16_t* p, F v) {
 #endif
 }
 
+// Of two numbers side by side in each lane: the first (e = 0) or the second of every lane.
+static inline F half_of(U pairs, int e) { return (F)(e == 0 ? pairs << 16 : pairs & 0xffff0000u); }
+
 // The first n lanes; the others are 0.
 template <class T>
 static inline F load_part(const T* p, int64_t n) {

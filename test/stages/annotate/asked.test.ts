@@ -54,7 +54,7 @@ test('a guide with all the settings there are, by family', async (context) => {
   assert.equal((own.body().generationConfig as Record<string, unknown>).temperature, 0.2);
 });
 
-test('a stop text that a model does not take: its reply is cut there', async (context) => {
+test('a reply is cut at a stop text that the model does not accept', async (context) => {
   const { results, body } = await run(context, 'openai:o3', () => judgement, shr);
   assert.equal('stop' in body(), false);
   const entry = entryOf(results[0]!);
@@ -72,7 +72,7 @@ test("the user's top-p goes before the guide's temperature; both by hand are ref
   );
 });
 
-test('a 400 that names a parameter is learned from once and costs no attempt', async (context) => {
+test('after a 400 that names a parameter, it is omitted, without counting an attempt', async (context) => {
   const behave = (call: Seen): Behaviour =>
     'temperature' in call.body
       ? { status: 400, json: { error: { message: '`temperature` is deprecated for this model.' } } }
@@ -85,7 +85,7 @@ test('a 400 that names a parameter is learned from once and costs no attempt', a
   assert.equal(server.calls.length, records.length + refused);
 });
 
-test('the maximum holds whatever the server says it has used', async (context) => {
+test('the maximum cost holds for any usage that the server reports', async (context) => {
   const prices = { input: 10, output: 10 };
   const usages = [
     undefined,
@@ -122,7 +122,7 @@ test('attempts that broke off count too: retries do not pass the maximum', async
   assert.equal(server.calls.length, 3);
 });
 
-test('a login in the URL is sent, and is nowhere in what comes of it', async (context) => {
+test('a login in the URL is sent, and appears in no output', async (context) => {
   const server = await startJudgeServer((call) => ({
     status: 400,
     json: { error: { message: `bad ${call.headers.authorization} or my:long/pass-word or long/pass-word` } },

@@ -162,7 +162,7 @@ async function setUp(context: TestContext, judge: string, base: string) {
   return { server, settings, submit, collect, batchFolder };
 }
 
-test('openai: files in the official format, collected by id, never handed in twice', async (context) => {
+test('openai: files in the official format, collected by id, never submitted twice', async (context) => {
   const { server, submit, collect, batchFolder, settings } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
   const made = await submit();
   assert.deepEqual(
@@ -205,7 +205,7 @@ test('openai: files in the official format, collected by id, never handed in twi
   );
 });
 
-test('openai: an expired batch gives what it has, the rest is a state', async (context) => {
+test('openai: an expired batch gives its results; the other questions fail', async (context) => {
   const { server, submit, collect } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
   await submit();
   server.finish('expired');
@@ -225,7 +225,7 @@ test('gemini: resumable upload, operation, responses file', async (context) => {
       ['contents', 'systemInstruction', 'generationConfig'],
     ],
   );
-  await assert.rejects(collect(), /still run: batches\/b1 \(RUNNING\)/);
+  await assert.rejects(collect(), /not finished: batches\/b1 \(RUNNING\)/);
   server.finish('done');
   const results = await collect();
   assert.deepEqual(
@@ -235,7 +235,7 @@ test('gemini: resumable upload, operation, responses file', async (context) => {
   assert.equal(entryOf(results[0]!).judge_model, 'gemini-test-001');
 });
 
-test('a hand-in that was cut off is not repeated blindly', async (context) => {
+test('an interrupted submission is not repeated blindly', async (context) => {
   const { submit, batchFolder } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
   await submit();
   const file = join(batchFolder, 'batch.json');
@@ -246,7 +246,7 @@ test('a hand-in that was cut off is not repeated blindly', async (context) => {
   await assert.rejects(submit(), /stopped while it submitted this file/);
 });
 
-test('a hand-in that certainly did not arrive is made again', async (context) => {
+test('a submission that surely did not arrive is repeated', async (context) => {
   const { server, settings, submit, batchFolder } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
   const nowhere = { ...settings, judgeOptions: { ...settings.judgeOptions, baseUrl: 'http://127.0.0.1:9/v1' } };
   await assert.rejects(async () => {
@@ -257,7 +257,7 @@ test('a hand-in that certainly did not arrive is made again', async (context) =>
   assert.equal(server.jobs.size, 1);
 });
 
-test('what the cache answers is not handed in', async (context) => {
+test('cached questions are not submitted', async (context) => {
   const { server, submit, collect, batchFolder } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
   await submit(records.slice(0, 3));
   server.finish('done');
@@ -270,7 +270,7 @@ test('what the cache answers is not handed in', async (context) => {
   );
 });
 
-test('a picture that cannot be sent leaves its row out and is told by its line; the others are handed in', async (context) => {
+test('a row with an image that cannot be sent fails with its line; the others are submitted', async (context) => {
   const { settings, batchFolder } = await setUp(context, 'openai:gpt-4o-mini', '/v1');
   const page = join(batchFolder, '../page.jpg');
   writeFileSync(page, '<html>gone</html>');

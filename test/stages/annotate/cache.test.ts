@@ -23,7 +23,7 @@ test('what was put comes back, and nothing else', async () => {
   assert.equal(readdirSync(join(folder, 'one', 'ab')).length, 1, 'no file is left beside');
 });
 
-test('a torn, empty or foreign file is a miss and is mended by the next put', async () => {
+test('a truncated, empty or unknown file is a miss and is replaced by the next put', async () => {
   const cache = folderCache(join(folder, 'two'));
   cache.put(reply(key));
   const file = join(folder, 'two', 'ab', `${key.slice(2)}.json`);
@@ -36,7 +36,7 @@ test('a torn, empty or foreign file is a miss and is mended by the next put', as
   assert.deepEqual(await cache.get(key), reply(key));
 });
 
-test('processes that write the same entries at once never show half of one', async () => {
+test('processes that write the same entries concurrently never expose a partial one', async () => {
   const shared = join(folder, 'three');
   const source = new URL('../../../src/stages/annotate/cache.ts', import.meta.url).href;
   const script = `import { folderCache } from ${JSON.stringify(source)};
@@ -57,7 +57,7 @@ test('processes that write the same entries at once never show half of one', asy
   assert.equal(readdirSync(join(shared, '00')).length, 20);
 });
 
-test('a folder that cannot be written to is an error that names the way out', (context) => {
+test('an unwritable folder is an error that names --no-cache', (context) => {
   if (process.getuid?.() === 0) {
     const file = join(folder, 'file');
     writeFileSync(file, '');

@@ -99,7 +99,7 @@ test('expected grades: one question a metric, masses beside the scores', async (
   assert.equal(context.engine.scored.length, 15);
 });
 
-test('a mean mass below a half is said', () => {
+test('a mean mass below 0.5 gives a warning', () => {
   const tally = (sum: number, n: number) => ({ ...newTally(false), mass: { sum, n } });
   assert.equal(describeMass(tally(0, 0)), undefined);
   assert.equal(describeMass(tally(1.5, 3)), undefined);
@@ -109,7 +109,7 @@ test('a mean mass below a half is said', () => {
   );
 });
 
-test('what goes with no guide of probabilities is refused by name', async () => {
+test('flags that do not work with a probability guide are refused by name', async () => {
   const refused = async (guide: string, more: Partial<AnnotateSettings>, message: RegExp) => {
     const { settings } = await settingsOf(guide, () => 'x', more);
     await assert.rejects(openAnnotate(settings), message);

@@ -7,7 +7,7 @@ import { guideNames, loadGuide, parseGuide } from '../../../src/stages/annotate/
 import { planRun } from '../../../src/stages/annotate/plan.ts';
 import { readyGuide } from '../../../src/stages/annotate/question.ts';
 
-test('every guide that comes with the program loads, has its own name and renders', async () => {
+test('every bundled guide loads, has its own name and renders', async () => {
   const record: VprefRecord = {
     id: 'q1',
     images: ['a.png'],
@@ -102,7 +102,7 @@ test('a guide of the user', () => {
   );
 });
 
-test('what is wrong with a guide is said with its line', () => {
+test('an error in a guide names its line', () => {
   const cases: [string, RegExp][] = [
     ['[user]\nhi', /my\.md:1: expected a head between two lines of ---/],
     [`${head}colour: red\n---\n[user]\nhi`, /my\.md:6: expected one of .*got "colour"/],
@@ -144,7 +144,7 @@ test('a guide of probabilities lists replies with values and spellings', () => {
   assert.deepEqual([parseGuide(split, 'my.md').claims, parseGuide(split, 'my.md').split], [true, 'Split {{ answer }}']);
 });
 
-test('what a guide of probabilities cannot have is said with its line', () => {
+test('a key that a probability guide cannot have is an error with its line', () => {
   const metric = 'scores: good=0..1';
   const cases: [string, RegExp][] = [
     [likely(metric), /my\.md:1: expected replies: \{"NAME": \[VALUE, "SPELLING", \.\.\.\]/],

@@ -29,7 +29,7 @@ async function opened(spec: string, more: Partial<JudgeOptions> = {}) {
   return judge;
 }
 
-test('what is no judge is refused with the forms that are', async () => {
+test('an invalid judge is refused with the valid forms', async () => {
   for (const spec of ['', 'gemini', 'gemini:', ':x', 'gpt:4', 'toString:x', 'exec: ']) {
     await assert.rejects(
       opened(spec),
@@ -41,7 +41,7 @@ test('what is no judge is refused with the forms that are', async () => {
   await assert.rejects(opened('openai:m', { baseUrl: 'file:///etc/passwd' }), /--base-url: expected http/);
 });
 
-test('keys come from the environment alone; a server of the user needs none', async () => {
+test('keys come only from the environment; a local server needs none', async () => {
   await assert.rejects(opened('gemini:m'), /set the environment variable GEMINI_API_KEY or GOOGLE_API_KEY/);
   await assert.rejects(opened('anthropic:m', { environment: { ANTHROPIC_API_KEY: ' ' } }), /ANTHROPIC_API_KEY/);
   await assert.rejects(
@@ -114,7 +114,7 @@ test('the engine as a judge: system and turns in the template, the reply with it
   });
 });
 
-test('what the engine cannot take is the state of one row', async () => {
+test('a request that the engine refuses fails its row', async () => {
   const context = await fakeContext(() => 'x', {
     loadImage: async () => {
       throw new Error('unexpected');

@@ -28,7 +28,7 @@ function read(kind: ReplyKind, text: string): Reading | undefined {
 const rating = (helpfulness: unknown, quality: unknown = 0.5) => ({ comment: 'c', helpfulness, quality });
 const whole = { own_response: 'mine', ratings: { A: rating(1), B: rating(4, 1) } };
 
-test('json: scores by label, the own answer apart', () => {
+test("json: scores by label, the judge's own response separate", () => {
   const expected = {
     scores: [
       { helpfulness: 1, quality: 0.5 },
@@ -218,7 +218,7 @@ test('choice: one letter of the options or Z', () => {
   );
 });
 
-test('judgement: a line a sentence', () => {
+test('judgement: one line per sentence', () => {
   const reading = read(
     'judgement',
     'Let me see.\nJudgement:\n1. Hallucination: no cat\n\n2. Cannot judge: colour unknown\n',
@@ -244,7 +244,7 @@ test('judgement: a line a sentence', () => {
   }
 });
 
-test('SHR sentences: full stops cut, exact and contained repeats go', () => {
+test('SHR sentences: split at full stops, without exact and contained repeats', () => {
   assert.deepEqual(shrSentences('A cat sits.  A dog\nruns. A cat sits. A dog. It costs 3.5 euro.'), [
     ...['A cat sits', 'A dog runs', 'It costs 3', '5 euro'],
   ]);

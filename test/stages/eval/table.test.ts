@@ -72,7 +72,7 @@ test('an undefined score is a dash, models and counts have their columns', () =>
   );
 });
 
-test('a narrow terminal: figures that do not fit follow in blocks, rows without any of them left out', () => {
+test('a narrow terminal: figures that do not fit follow in blocks, without empty rows', () => {
   const row = { benchmark: 'gqa', n: 10, score: 50, ci95: null };
   const lines = formatScoreTable(
     'gqa',

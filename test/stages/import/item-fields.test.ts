@@ -43,7 +43,7 @@ test('columns that carry what a record is made of, by name or by value', () => {
   for (const [name, value] of facts) assert.equal(carries(name, value), undefined, name);
 });
 
-test('such a column is an error that names it; facts go to meta, and so does what a meta of its own holds', async () => {
+test('such a column is an error that names it; other columns, and members of meta, go to meta', async () => {
   const row = { id: 'a', image: 'x/1.png', conversations: [{ from: 'human', value: 'q' }] };
   const formats: [string, object][] = [
     ['llava', row],

@@ -62,7 +62,7 @@ test('JSON lines, printed objects, a byte order mark, an empty file', async () =
   for (const text of ['', ' \n\t', '[]', '[ \n ]']) assert.deepEqual(await items(text), []);
 });
 
-test('a bad item is told with its place and the next one is read', async () => {
+test('a bad item is an error with its place, and the next one is read', async () => {
   assert.deepEqual(brief(await items('[{"a":1},{"a" 1},{"a":2}]')), [
     [1, '[0]', { a: 1 }],
     [1, '[1]', 'f:1: [1]: expected a JSON value, got bad JSON: unexpected "1" at column 6'],

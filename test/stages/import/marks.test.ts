@@ -8,7 +8,7 @@ const talk = (question: string, answer = 'a') => [
   { from: 'gpt', value: answer },
 ];
 
-test('marks and images agree in number, or both numbers are told', async () => {
+test('different numbers of marks and images are an error with both numbers', async () => {
   const cases: [string, object, string][] = [
     ['sharegpt', { conversations: talk('<image>q') }, 'images: expected 1 image for 1 <image> mark, got none'],
     [

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { importFailure } from '../../support/import-stage.ts';
 
-test('a file of another format than the one named: the likely one is told', async () => {
+test('the error for a file of another format names the likely format', async () => {
   const user = { role: 'user', content: 'q' };
   const talk = [{ from: 'human', value: 'q' }];
   const cases: [string, object, string | undefined][] = [
@@ -26,7 +26,7 @@ test('a file of another format than the one named: the likely one is told', asyn
   }
 });
 
-test('an object around the items is told as such', async () => {
+test('the error for an object around the items lists its members', async () => {
   const item = { id: 'a', conversations: [{ from: 'human', value: 'q' }] };
   assert.match(
     (await importFailure('llava', { 0: item, 1: item }))!,

@@ -34,7 +34,7 @@ test('one line through the means of the seeds, each with its interval, from left
   ]);
 });
 
-test('other parameters and models part the lines; what is alike in all is said once; files without params are baselines', () => {
+test('other parameters and models give separate lines; common ones are listed once; files without params are baselines', () => {
   const { charts } = byCharts('step', [
     row(70),
     row(1, { step: 1, pairs: 10, lr: 1e-5 }, { model: 'm' }),

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { ClaimSection } from '../../../src/stages/report/claims.ts';
 import { ImageList } from '../../../src/stages/report/images.ts';
 
-test('answers whose claims were checked, with those that are doubtful; pairs show their own', () => {
+test('responses with checked claims, doubtful ones marked; pairs show their own', () => {
   const section = new ClaimSection(1, new ImageList());
   const record = {
     ...{ id: 'a', prompt: 'What?', images: ['i.png'] },

@@ -65,7 +65,7 @@ test('a long run is drawn by fewer steps, with its spikes, evaluations and ends'
   assert.equal(Math.max(...(loss as number[])), 9);
 });
 
-test('rows of two runs in one file are said; the rows that a resumed run repeats are not', () => {
+test('rows of two runs in one file give a note; repeated rows of a resumed run give none', () => {
   const first = { step: 1, loss: 0.7, tokens_per_second: 10 };
   assert.deepEqual(collect([first, { ...first, tokens_per_second: 11 }]).notes, []);
   assert.match(collect([first, { step: 1, loss: 0.6 }]).notes[0]!, /^run: 1 step appears twice with different losses/);

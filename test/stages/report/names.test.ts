@@ -5,7 +5,7 @@ import { runNames } from '../../../src/stages/report/names.ts';
 
 const names = (...files: string[]) => runNames(files.map((file) => ({ file })));
 
-test('a run is named by its files, without what says their kind', () => {
+test('the name of a run is that of its files without the suffix for their kind', () => {
   assert.deepEqual(
     names('out/seva.metrics.ndjson', 'out/seva.summary.ndjson', 'out/seva.pope.scores.ndjson', 'pairs.jsonl', '-'),
     [...['seva', 'seva', 'seva.pope', 'pairs', 'stdin']],
@@ -21,7 +21,7 @@ test('files that are named by their kind alone belong to their folder', () => {
   ]);
 });
 
-test('two files of a kind and one name are told apart by their folders, with all that belongs to them', () => {
+test('two files of a kind with one name are distinguished by their folders, like the other files of these folders', () => {
   assert.deepEqual(names('/r/x/a.metrics.ndjson', '/r/x/a.summary.ndjson', '/r/y/a.metrics.ndjson'), [
     'x/a',
     'x/a',
@@ -31,7 +31,7 @@ test('two files of a kind and one name are told apart by their folders, with all
   assert.deepEqual(names('/a.ndjson', '/r/a.ndjson'), ['a', 'r/a']);
 });
 
-test('NAME=FILE says it; a file given twice is an error', () => {
+test('NAME=FILE sets the name; a repeated file is an error', () => {
   const files = [
     { file: '/r/x/metrics.ndjson', name: 'base' },
     { file: '/r/y/pope.ndjson', name: 'base' },

@@ -33,7 +33,7 @@ const summary = (settings: object, more: object = {}) => ({
   ...more,
 });
 
-test('settings that differ are columns, the others are said once; final and best metrics; cost', () => {
+test('settings that differ are columns, the others are listed once; final and best metrics; cost', () => {
   const { names, cells, shared } = tableOf({
     a: [
       { step: 0, 'eval/loss': 0.7, 'eval/best_step': 0 },
@@ -94,7 +94,7 @@ test('a run that has not ended: the best evaluation so far, by the metric of its
   assert.equal(a!['Held out: best step'], 1);
 });
 
-test('rounds side by side: scores and gate stand with the run that the file is named after, the untrained model first', () => {
+test('rounds side by side: scores and gate belong to the run in the file name, the untrained model comes first', () => {
   const score = (value: number) => ({
     benchmark: 'pope',
     split: 'all',

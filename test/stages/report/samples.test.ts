@@ -12,7 +12,7 @@ const row = (step: number, response: string, more: object = {}) => ({
   ...more,
 });
 
-test('answers of one prompt over steps and runs: what stays stands once, what a resumed run repeats too', () => {
+test('responses to one prompt over steps and runs: unchanged and repeated ones appear once', () => {
   const images = new ImageList();
   const samples = new SampleSection(images);
   const rows = [row(0, 'a cat', { image: 'c.png' }), row(20, 'a dog'), row(10, 'a cat'), row(20, 'a dog')];

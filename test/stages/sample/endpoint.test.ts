@@ -106,7 +106,7 @@ test('n samples of a prompt with its image, every option passed on', async (cont
   assert.deepEqual(out.sampling, { model: 'm', temperature: 0.7, top_p: 0.9, top_k: 40, max_new_tokens: 50, seed: 0 });
 });
 
-test('a server that gives one answer at a time is asked until there are n', async (context) => {
+test('a server that gives one response per request is asked until there are n', async (context) => {
   const { results, server } = await sample(context, [{ id: 'a', prompt: 'Q' }], { numSamples: 3 }, (call) =>
     echo(call, { most: 1 }),
   );
@@ -118,7 +118,7 @@ test('a server that gives one answer at a time is asked until there are n', asyn
   );
 });
 
-test('turns with content null are generated, each sample going on from its own answer', async (context) => {
+test('turns with content null are generated; each sample continues its own dialogue', async (context) => {
   const prompt: VprefRecord['prompt'] = [
     { role: 'system', content: 'Be brief.' },
     { role: 'user', content: '<image>First?' },
@@ -192,7 +192,7 @@ test('a record whose sampling_params ask for what a server does not get is refus
   assert.equal(server.calls.length, 0);
 });
 
-test('how an answer ended is kept; a call that fails is its row alone', async (context) => {
+test('finish reasons are stored; a failed call fails only its row', async (context) => {
   const behave = (call: Seen): Behaviour => {
     if (call.prompt.includes('long')) return echo(call, { finish_reason: 'length' });
     if (call.prompt.includes('filtered')) return echo(call, { finish_reason: 'content_filter' });
@@ -232,7 +232,7 @@ test('a wrong key stops the run and is not repeated in the message', async (cont
   );
 });
 
-test('the same seed asks the same, whatever the order of the rows', async (context) => {
+test('the same seed gives the same requests, in any order of rows', async (context) => {
   const rows = ['a', 'b', 'c'].map((id) => ({ id, prompt: `Q ${id}` }));
   const texts = async (records: VprefRecord[]) => {
     const { results } = await sample(context, records, { numSamples: 2, temperature: 1, seed: 9 });
@@ -248,7 +248,7 @@ function answer(choice: object, status = 200): Behaviour {
   };
 }
 
-test('what is no answer is the failure of its row, never an empty text that stopped', async (context) => {
+test('a missing response fails its row, and is never an empty text with finish_reason stop', async (context) => {
   const said = (content: unknown, finish_reason: unknown, more: object = {}) =>
     answer({ message: { role: 'assistant', content, ...more }, finish_reason });
   const call = { tool_calls: [{ id: '1', type: 'function', function: { name: 'f', arguments: '{}' } }] };
@@ -308,7 +308,7 @@ test('a log-probability that is missing gives no sum, and the responses without 
   assert.match(warnings.join(), /^2 responses have no endpoint_logps/);
 });
 
-test('what a server refuses is learned once, said once, and is not in the record', async (context) => {
+test('a refused parameter is omitted from then on, with one note, and is not in the record', async (context) => {
   const refuse = (param: string, message: string): Behaviour => ({ status: 400, json: { error: { message, param } } });
   const behave = (seen: Seen): Behaviour => {
     if ('max_tokens' in seen.body)

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CostCount } from '../../../src/stages/train/cost.ts';
 
-test('a resumed run goes on from what its checkpoint counted', () => {
+test("a resumed run continues its checkpoint's counts", () => {
   let now = 100;
   const first = new CostCount(() => now);
   first.step(4, 50);

@@ -31,7 +31,7 @@ test('a run is over after as many evaluations without gain as it waits for, the 
   assert.deepEqual(over(0, [0.7, 0.8, 0.9]), [false, false, false]);
 });
 
-test('a history that was stored decides as the one that went on', () => {
+test('a restored history decides like the original', () => {
   const straight = new EvaluationHistory('eval/loss', 2);
   straight.add(0, { 'eval/loss': 0.7, 'eval/rewards/accuracies': 0.5 });
   straight.stepped(0.5);

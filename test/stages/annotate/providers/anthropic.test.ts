@@ -66,7 +66,7 @@ test('text and tool answers, with usage', () => {
   assert.equal(read(200, { content, stop_reason: 'tool_use' }).text, '{"grade":3}');
 });
 
-test('what comes with status 200 and is no answer', () => {
+test('failures with status 200', () => {
   const stopped = (stop_reason: string, content: object[] = []) => ({ content, stop_reason });
   const cases: [unknown, string][] = [
     [stopped('refusal'), 'refused'],

@@ -38,7 +38,7 @@ async function withJudge(
   }
 }
 
-test('one child for the whole run, replies joined by id whatever their order', async () => {
+test('one child per run; replies in any order are joined by id', async () => {
   const script = `let held; let count = 0;
     for await (const line of lines) {
       const q = JSON.parse(line); count += 1;
@@ -57,7 +57,7 @@ test('one child for the whole run, replies joined by id whatever their order', a
   });
 });
 
-test('the request has what the manual says', async () => {
+test('the request has the fields of the manual', async () => {
   await withJudge(
     `for await (const line of lines) { const q = JSON.parse(line); put({ id: q.id, reply: q }); }`,
     async (judge) => {
@@ -85,7 +85,7 @@ test('the request has what the manual says', async () => {
   );
 });
 
-test('a judge may say how it failed', async () => {
+test('a judge can report an outcome', async () => {
   const script = `const outcomes = ['refused', 'rate-limited', 'auth', 'nonsense'];
     for await (const line of lines) { const q = JSON.parse(line); put({ id: q.id, outcome: outcomes.shift(), message: 'why' }); }`;
   await withJudge(script, async (judge) => {
@@ -103,7 +103,7 @@ test('a judge may say how it failed', async () => {
   });
 });
 
-test('an id that nobody waits for, or twice, is told and otherwise ignored', async () => {
+test('an unknown or repeated id gives a warning and is ignored', async () => {
   const script = `for await (const line of lines) { const q = JSON.parse(line); put({ id: 'x', text: 'a' }); put({ id: q.id, text: 'b' }); put({ id: q.id, text: 'c' }); }`;
   await withJudge(script, async (judge, warnings) => {
     assert.equal((await judge.ask(judgeRequest(), signal)).text, 'b');
@@ -113,7 +113,7 @@ test('an id that nobody waits for, or twice, is told and otherwise ignored', asy
   });
 });
 
-test('the reply to a request that was given up is no complaint', async () => {
+test('the reply to an abandoned request gives no warning', async () => {
   const script = `let first;
     for await (const line of lines) {
       const q = JSON.parse(line);
@@ -131,7 +131,7 @@ test('the reply to a request that was given up is no complaint', async () => {
   });
 });
 
-test('a child that dies is started again; one that always dies stops the run', async () => {
+test('a child that dies is restarted; one that always dies stops the run', async () => {
   await withJudge(
     `let seen = 0; for await (const line of lines) { const q = JSON.parse(line); if (++seen === 2) process.exit(3); put({ id: q.id, text: 'ok' }); }`,
     async (judge) => {
@@ -148,7 +148,7 @@ test('a child that dies is started again; one that always dies stops the run', a
   });
 });
 
-test('a line that is no JSON object, or not UTF-8, stops the run with what came', async () => {
+test('a line that is not a JSON object, or not UTF-8, stops the run with an error that quotes it', async () => {
   for (const script of [
     `console.log('hello');`,
     `process.stdout.write(Buffer.from([0x22, 0xff, 0x22, 10]));`,
@@ -160,7 +160,7 @@ test('a line that is no JSON object, or not UTF-8, stops the run with what came'
   }
 });
 
-test('a judge that hangs is ended and started again', async () => {
+test('a hanging judge is ended and restarted', async () => {
   const script = `for await (const line of lines) { const q = JSON.parse(line); if (q.run !== 2) put({ id: q.id, text: 'ok' }); else setInterval(() => {}, 1e9); }`;
   await withJudge(
     script,
@@ -174,13 +174,13 @@ test('a judge that hangs is ended and started again', async () => {
   );
 });
 
-test('a command that is not there stops the run', async () => {
+test('a missing command stops the run', async () => {
   const judge = await execJudge('/no/such/judge', { timeoutMs: 5000, warn: () => {} });
   await assert.rejects(judge.ask(judgeRequest(), signal), /cannot run the judge \(exit status 127\)/);
   await judge.close();
 });
 
-test('a script that was edited is another judge to the cache', async () => {
+test('an edited script gets new cache entries', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'vpref-exec-'));
   const file = join(folder, 'judge.sh');
   const identity = async (text: string) => {
@@ -193,7 +193,7 @@ test('a script that was edited is another judge to the cache', async () => {
   rmSync(folder, { recursive: true });
 });
 
-test('what the judge writes to stderr is a warning a line, the last one too', async () => {
+test('each line that the judge writes to stderr is a warning, also an unterminated last one', async () => {
   const script = `process.stderr.write('loading\\n50 %\\r100 %\\n\\nlong ' + 'x'.repeat(20000) + '\\n');
     for await (const line of lines) put({ id: JSON.parse(line).id, text: 'yes' });
     process.stderr.write('\\u001b[2Jbye');`;

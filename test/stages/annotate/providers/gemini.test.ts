@@ -39,7 +39,7 @@ test('a thinking budget of the user goes to the server', () => {
   assert.deepEqual([config.maxOutputTokens, config.thinkingConfig], [100, { thinkingBudget: 0 }]);
 });
 
-test('a talk that goes on has the roles user and model', () => {
+test('a conversation has the roles user and model', () => {
   const request = judgeRequest();
   request.turns.push({ role: 'assistant', text: 'bad' }, { role: 'user', text: 'again' });
   const { contents } = geminiApi({ model: 'm', key: 'k' }).body(request, [testImage]) as {
@@ -63,7 +63,7 @@ const candidate = (finishReason: string, parts: object[] = []) => ({
   candidates: [{ content: { parts }, finishReason }],
 });
 
-test('an answer: thoughts left out, thinking counted as output', () => {
+test('a reply: thoughts are removed and counted as output', () => {
   const reply = read(200, {
     ...candidate('STOP', [{ text: 'hmm', thought: true }, { text: '{"a":' }, { text: '1}' }]),
     usageMetadata: {
@@ -82,7 +82,7 @@ test('an answer: thoughts left out, thinking counted as output', () => {
   assert.deepEqual(reply.usage, { input_tokens: 50, output_tokens: 37, reasoning_tokens: 30, cached_tokens: 5 });
 });
 
-test('what comes with status 200 and is no answer', () => {
+test('failures with status 200', () => {
   const cases: [unknown, string][] = [
     [{ promptFeedback: { blockReason: 'SAFETY' } }, 'refused'],
     ...['SAFETY', 'RECITATION', 'PROHIBITED_CONTENT', 'BLOCKLIST', 'SPII', 'IMAGE_SAFETY'].map(

@@ -59,14 +59,14 @@ test('spellings of the same tokens count once; one that begins another is no gui
   );
 });
 
-test('a prompt that does not fit is the state of one row', async () => {
+test('a prompt that does not fit fails its row', async () => {
   const context = await fakeContext();
   const attempt = await askProbabilities(context, { id: 'j', prompt: 'word '.repeat(20_000) }, yesNo, signal);
   assert.equal(attempt.outcome, 'invalid');
   assert.match(attempt.message!, /max_position_embeddings/);
 });
 
-test("the demo model's replies are as likely as score says they are", { skip: withoutEngine }, async () => {
+test("the demo model's reply probabilities equal those of score", { skip: withoutEngine }, async () => {
   const model = await openFixture(DEMO);
   try {
     const record = {

@@ -170,7 +170,7 @@ test('a server that does not say what it is, and flags and guides that do not fi
   await assert.rejects(fatal, /status 404/);
 });
 
-test('a server of a chat model is no reward server, and says so at its first answer', async (context) => {
+test('a server of a chat model is refused after its first reply', async (context) => {
   const generating = {
     '/v1/models': { data: [{ id: 'chat', owned_by: 'sglang' }] },
     '/get_model_info': { model_path: 'org/chat', is_generation: true },
