@@ -47,8 +47,7 @@ Tensor Tensor::cols(int64_t begin, int64_t count) const {
 }
 
 Tensor Tensor::heads(int64_t count) const {
-  check(rank == 2 && count > 0 && shape[1] % count == 0, "internal", "split ", shape_string(*this), " into ", count,
-        " heads");
+  check(rank == 2 && count > 0 && shape[1] % count == 0, "internal", "split ", *this, " into ", count, " heads");
   Tensor t = *this;
   t.rank = 3;
   t.shape = {shape[0], count, shape[1] / count, 0};
@@ -57,7 +56,7 @@ Tensor Tensor::heads(int64_t count) const {
 }
 
 Tensor Tensor::joined() const {
-  check(rank == 3 && stride[1] == shape[2] && stride[2] == 1, "internal", "join the heads of ", shape_string(*this));
+  check(rank == 3 && stride[1] == shape[2] && stride[2] == 1, "internal", "join the heads of ", *this);
   Tensor t = *this;
   t.rank = 2;
   t.shape = {shape[0], shape[1] * shape[2], 0, 0};
@@ -68,14 +67,14 @@ Tensor Tensor::joined() const {
 Tensor Tensor::reshaped(std::initializer_list<int64_t> dims) const {
   check(dense(), "internal", "reshape of a strided view");
   Tensor t(data, dtype, dims);
-  check(t.numel() == numel(), "internal", "reshape ", shape_string(*this), " to ", shape_string(t));
+  check(t.numel() == numel(), "internal", "reshape ", *this, " to ", t);
   return t;
 }
 
-std::string shape_string(const Tensor& t) {
-  std::string s = "[";
-  for (int i = 0; i < t.rank; ++i) s += (i ? ", " : "") + std::to_string(t.shape[i]);
-  return s + "] " + dtype_name(t.dtype);
+std::ostream& operator<<(std::ostream& out, const Tensor& t) {
+  out << '[';
+  for (int i = 0; i < t.rank; ++i) out << (i ? ", " : "") << t.shape[i];
+  return out << "] " << dtype_name(t.dtype);
 }
 
 void expect_shape(const char* op, const char* name, const Tensor& t, std::initializer_list<int64_t> shape) {
@@ -90,7 +89,7 @@ void expect_shape(const char* op, const char* name, const Tensor& t, std::initia
   std::string want = "[";
   i = 0;
   for (int64_t d : shape) want += (i++ ? ", " : "") + (d < 0 ? std::string("any") : std::to_string(d));
-  throw Error("shape", cat("[", op, "] ", name, ": expected ", want, "], got ", shape_string(t)));
+  throw Error("shape", cat("[", op, "] ", name, ": expected ", want, "], got ", t));
 }
 
 }  // namespace vpref

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <string>
+#include <iosfwd>
 #include <vector>
 
 #include "core/dtype.h"
@@ -50,7 +50,8 @@ struct Tensor {
   Tensor(void* data, DType dtype, const int64_t* shape, size_t rank);  // not std::span: nvcc reads this as C++17
 };
 
-std::string shape_string(const Tensor& t);  // "[2, 3] f32"
+// "[2, 3] f32". A check streams the tensor itself, so its text is made only when the check fails.
+std::ostream& operator<<(std::ostream& out, const Tensor& t);
 
 // Throws Error{"shape"} "[op] name: expected [..], got [..]" unless t has exactly this shape (-1 = any).
 void expect_shape(const char* op, const char* name, const Tensor& t, std::initializer_list<int64_t> shape);

@@ -166,9 +166,9 @@ class AdapterLoader {
     const int64_t n = pair.embedding ? embedding.dim(1) : pair.spec->linear->outputs();
     const int64_t k = pair.embedding ? embedding.dim(0) : pair.spec->linear->inputs();
     check(r > 0 && a.dim(1) == k, "checkpoint", file_.path(), ": ", path, a_name, ": shape: expected [r, ", k,
-          "], got ", shape_string(a));
+          "], got ", a);
     check(b.rank == 2 && b.dim(0) == n && b.dim(1) == r, "checkpoint", file_.path(), ": ", path, b_name,
-          ": shape: expected [", n, ", ", r, "], got ", shape_string(b));
+          ": shape: expected [", n, ", ", r, "], got ", b);
     const double rank = config_.rank(pair.module);
     check(double(r) == rank, "checkpoint", file_.path(), ": ", path, a_name, ": rank: expected ", rank,
           " (adapter_config.json), got ", r);

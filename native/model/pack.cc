@@ -81,7 +81,7 @@ class Bitsandbytes {
     const std::string tensor = name_ + suffix;
     const Tensor t = view(tensor);
     check(t.dtype == dtype && t.numel() == count, "checkpoint", where(tensor), ": expected ", count, " values ",
-          safetensors_dtype(dtype), ", got ", shape_string(t));
+          safetensors_dtype(dtype), ", got ", t);
     return Tensor(t.data, dtype, {count});
   }
 
@@ -99,7 +99,7 @@ class Bitsandbytes {
   void read_state(const std::vector<int64_t>& shape) {
     const Tensor bytes = view(state_name_);
     const std::string at = where(state_name_);
-    check(bytes.dtype == DType::u8, "checkpoint", at, ": dtype: expected U8, got ", shape_string(bytes));
+    check(bytes.dtype == DType::u8, "checkpoint", at, ": dtype: expected U8, got ", bytes);
     const Json state = Json::parse({bytes.as<char>(), bytes.bytes()}, at);
     check(state.is_object(), "checkpoint", at, ": expected a JSON object, got ", state.kind_name());
     for (const auto& [key, value] : state.object()) {

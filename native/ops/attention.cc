@@ -68,7 +68,7 @@ void check_qkv(const char* op, const Qkv& x, const Tensor& out) {
   expect_activation(op, "q", q);
   expect_shape(op, "k", k, {-1, -1, q.dim(2)});
   check(k.dim(1) > 0 && q.dim(1) % k.dim(1) == 0, "shape", "[", op, "] k: expected a divisor of ", q.dim(1),
-        " heads, got ", shape_string(k));
+        " heads, got ", k);
   check_heads(op, "q", q, q.dim(0), q.dim(1), q.dim(2), q.dtype);
   check_heads(op, "k", k, k.dim(0), k.dim(1), q.dim(2), q.dtype);
   check_heads(op, "v", v, k.dim(0), k.dim(1), q.dim(2), q.dtype);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The operand checks that the ops share. Each throws Error "[op] name: expected ..., got ...".
 #pragma once
+#include <algorithm>
 #include <initializer_list>
 
 #include "core/context.h"
@@ -10,12 +11,10 @@
 namespace vpref {
 
 inline void expect_dtype(const char* op, const char* name, const Tensor& t, std::initializer_list<DType> allowed) {
+  if (std::find(allowed.begin(), allowed.end(), t.dtype) != allowed.end()) return;
   std::string want;
-  for (DType d : allowed) {
-    if (t.dtype == d) return;
-    want += (want.empty() ? "" : " or ") + std::string(dtype_name(d));
-  }
-  throw Error("dtype", cat("[", op, "] ", name, ": expected ", want, ", got ", shape_string(t)));
+  for (DType d : allowed) want += (want.empty() ? "" : " or ") + std::string(dtype_name(d));
+  throw Error("dtype", cat("[", op, "] ", name, ": expected ", want, ", got ", t));
 }
 
 // An activation: stored as f32 or bf16, computed in f32.
@@ -30,15 +29,14 @@ inline void expect_float(const char* op, const char* name, const Tensor& t) {
 inline void expect_same_shape(const char* op, const char* name, const Tensor& t, const Tensor& as) {
   bool same = t.rank == as.rank;
   for (int i = 0; same && i < t.rank; ++i) same = t.shape[i] == as.shape[i];
-  check(same, "shape", "[", op, "] ", name, ": expected the shape of ", shape_string(as), ", got ", shape_string(t));
+  check(same, "shape", "[", op, "] ", name, ": expected the shape of ", as, ", got ", t);
 }
 
 // The elements of a row (all dimensions except the first) must be contiguous.
 inline void expect_dense_rows(const char* op, const char* name, const Tensor& t) {
   int64_t s = 1;
   for (int k = t.rank - 1; k >= 1; --k) {
-    check(t.shape[k] == 1 || t.stride[k] == s, "shape", "[", op, "] ", name, ": expected rows without gaps, got ",
-          shape_string(t));
+    check(t.shape[k] == 1 || t.stride[k] == s, "shape", "[", op, "] ", name, ": expected rows without gaps, got ", t);
     s *= t.shape[k];
   }
   check(t.rank != 1 || t.shape[0] <= 1 || t.stride[0] == 1, "shape", "[", op, "] ", name, ": expected a dense vector");

@@ -7,7 +7,7 @@ namespace vpref {
 namespace {
 
 void check_flat(const char* op, const char* name, const Tensor& t) {
-  check(t.rank == 1 || t.rank == 2, "shape", "[", op, "] ", name, ": expected rank 1 or 2, got ", shape_string(t));
+  check(t.rank == 1 || t.rank == 2, "shape", "[", op, "] ", name, ": expected rank 1 or 2, got ", t);
   expect_dense_rows(op, name, t);
 }
 

@@ -33,7 +33,7 @@ void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const T
   expect_activation("packed_linear", "y", y);
   for (const Tensor* t : {&x, &y}) expect_dense_rows("packed_linear", "operand", *t);
   check(ctx.device == Device::cpu || x.dim(0) <= kPackedSkinnyRows, "shape", "[packed_linear] x: expected at most ",
-        kPackedSkinnyRows, " rows, got ", shape_string(x));
+        kPackedSkinnyRows, " rows, got ", x);
   if (bias) {
     expect_shape("packed_linear", "bias", *bias, {w.num_rows});
     expect_float("packed_linear", "bias", *bias);
@@ -48,8 +48,8 @@ void unpack_tile(Context& ctx, const PackedWeight& w, int64_t row, int64_t col, 
   expect_activation("unpack_tile", "to", to);
   expect_dense_rows("unpack_tile", "to", to);
   check(row >= 0 && row + to.dim(0) <= w.num_rows && col >= 0 && col + to.dim(1) <= w.num_cols, "shape",
-        "[unpack_tile] to: expected a part of [", w.num_rows, ", ", w.num_cols, "], got ", shape_string(to), " from [",
-        row, ", ", col, "]");
+        "[unpack_tile] to: expected a part of [", w.num_rows, ", ", w.num_cols, "], got ", to, " from [", row, ", ",
+        col, "]");
   if (to.numel() == 0) return;
   VPREF_DISPATCH(ctx, unpack_tile, w, row, col, to);
 }

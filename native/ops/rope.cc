@@ -23,7 +23,7 @@ void check_axis(Context& ctx, const char* op, const Tensor& axis, int64_t axes) 
 
 void check_rotation(Context& ctx, const char* op, const char* name, const Tensor& x, const Rotation& r) {
   check_heads(op, name, x);
-  check(x.dim(2) % 2 == 0, "shape", "[", op, "] ", name, ": expected an even head size, got ", shape_string(x));
+  check(x.dim(2) % 2 == 0, "shape", "[", op, "] ", name, ": expected an even head size, got ", x);
   expect_shape(op, "positions", r.positions, {-1, x.dim(0)});
   expect_dtype(op, "positions", r.positions, {DType::i32});
   check(r.positions.dense(), "shape", "[", op, "] positions: expected a dense tensor");
@@ -53,7 +53,7 @@ void rope_to_cache(Context& ctx, const Tensor& qkv, const Rotation& rotation, co
   expect_shape(op, "keys", keys, {-1, -1, qkv.dim(2)});
   expect_shape(op, "values", values, {keys.dim(0), keys.dim(1), keys.dim(2)});
   check(2 * keys.dim(1) <= qkv.dim(1), "shape", "[", op, "] qkv: expected at least ", 2 * keys.dim(1), " heads, got ",
-        shape_string(qkv));
+        qkv);
   for (const Tensor* t : {&keys, &values}) {
     check_heads(op, "cache", *t);
     expect_dtype(op, "cache", *t, {qkv.dtype});

@@ -41,7 +41,7 @@ void sample_token(Context& ctx, const Tensor& logits, const Tensor& params, cons
   expect_shape(op, "logp", logp, {logits.dim(0)});
   expect_dtype(op, "logp", logp, {DType::f32});
   if (logits.dim(0) == 0) return;
-  check(logits.dim(1) > 0, "shape", "[", op, "] logits: expected at least one token, got ", shape_string(logits));
+  check(logits.dim(1) > 0, "shape", "[", op, "] logits: expected at least one token, got ", logits);
   VPREF_DISPATCH(ctx, sample_token, logits, params, token, logp);
 }
 

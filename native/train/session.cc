@@ -245,8 +245,7 @@ std::vector<Tensor> state_tensors(const Safetensors& file, const ParameterStore&
     for (const char* part : kParts) {
       const Tensor t = file.view(part + p.name);
       check(t.dtype == DType::f32 && t.rank == 2 && t.dim(0) == p.shape[0] && t.dim(1) == p.shape[1], "checkpoint",
-            file.path(), ": ", part, p.name, ": expected [", p.shape[0], ", ", p.shape[1], "] f32, got ",
-            shape_string(t));
+            file.path(), ": ", part, p.name, ": expected [", p.shape[0], ", ", p.shape[1], "] f32, got ", t);
       tensors.push_back(t);
     }
   }

@@ -35,12 +35,13 @@ const OWN_TILES = [
 const OWN_NATIVE = ['qwen2_vl-small', 'qwen2_5_vl-windows', 'qwen3_vl-planes'];
 export const OWN: readonly string[] = [...OWN_TILES, ...OWN_NATIVE];
 
-const ownFolder = (name: string) => (OWN_NATIVE.includes(name) ? 'own-native' : 'own-tiles');
 /** Checkpoints with a tower, by the name of their family. */
 export const VISION_FAMILIES: readonly string[] = ['llava_next', 'smolvlm', 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'];
 
 /** All tiny checkpoints with a tower. */
 export const VISION_FIXTURES: readonly string[] = [...VISION_FAMILIES, ...OWN];
+
+const ownFolder = (name: string) => (OWN_NATIVE.includes(name) ? 'own-native' : 'own-tiles');
 
 /** The family of a tiny checkpoint, by its model type. */
 export const familyOfFixture = (name: string): string => name.split('-')[0]!;

@@ -34,7 +34,7 @@ struct Gradient {
 template <class Body>
 void with_kind(const char* op, Gelu kind, const Tensor& x, const Tensor& y, Body body) {
   check(x.dtype == y.dtype, "dtype", "[", op, "] device cuda: expected every operand as ", dtype_name(x.dtype),
-        ", got ", shape_string(y));
+        ", got ", y);
   with_activation_type(op, x.dtype, [&](auto* t) {
     switch (kind) {
       case Gelu::exact:
@@ -58,7 +58,7 @@ void gelu(Context& ctx, Gelu kind, const Tensor& x, const Tensor& y) {
 
 void gelu_backward(Context& ctx, Gelu kind, const Tensor& dy, const Tensor& x, const Tensor& dx) {
   check(dy.dtype == x.dtype, "dtype", "[gelu_backward] device cuda: expected every operand as ", dtype_name(x.dtype),
-        ", got ", shape_string(dy));
+        ", got ", dy);
   with_kind("gelu_backward", kind, x, dx, [&](auto k, auto* t) {
     using T = std::remove_pointer_t<decltype(t)>;
     map<T>(ctx, dy, x, dx, Gradient<decltype(k)::value>{});

@@ -128,8 +128,7 @@ std::unique_ptr<Product> plan(Library& lib, const GemmOperand& a, const GemmOper
       cublasLtMatmulAlgoGetHeuristic(lib.handle, p->desc, p->a, p->b, p->c, p->c, wanted, 1, &found, &count);
   cublasLtMatmulPreferenceDestroy(wanted);
   check(status == CUBLAS_STATUS_SUCCESS && count == 1, "device", "[gemm] device cuda: cuBLASLt has no algorithm for ",
-        shape_string(a.matrix), " x ", shape_string(b.matrix), " to ", shape_string(c), ": ",
-        cublasLtGetStatusString(status));
+        a.matrix, " x ", b.matrix, " to ", c, ": ", cublasLtGetStatusString(status));
   p->algo = found.algo;
   return p;
 }

@@ -118,8 +118,7 @@ struct BiasGradient {
 
 void layer_norm(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y,
                 const Tensor* mean_rstd) {
-  check(y.dtype == x.dtype, "dtype", "[layer_norm] device cuda: expected y as ", dtype_name(x.dtype), ", got ",
-        shape_string(y));
+  check(y.dtype == x.dtype, "dtype", "[layer_norm] device cuda: expected y as ", dtype_name(x.dtype), ", got ", y);
   with_activation_type("layer_norm", x.dtype, [&](auto* xt) {
     with_float_type("layer_norm", weight.dtype, [&](auto* wt) {
       with_float_type("layer_norm", bias.dtype, [&](auto* bt) {

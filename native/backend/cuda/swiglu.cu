@@ -35,7 +35,7 @@ struct Backward {
 
 void check_one_dtype(const char* op, const Tensor& t, const Tensor& as) {
   check(t.dtype == as.dtype, "dtype", "[", op, "] device cuda: expected every operand as ", dtype_name(as.dtype),
-        ", got ", shape_string(t));
+        ", got ", t);
 }
 
 }  // namespace

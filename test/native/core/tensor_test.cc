@@ -20,10 +20,10 @@ TEST(Tensor, ViewsSelectRowsAndColumns) {
   EXPECT_EQ(t.reshaped({2, 3, 4}).stride[0], 12);
   EXPECT_THROW(c.reshaped({8}), Error);
   const Tensor h = t.cols(2, 4).heads(2);
-  EXPECT_EQ(shape_string(h), "[4, 2, 2] f32");
+  EXPECT_EQ(cat(h), "[4, 2, 2] f32");
   EXPECT_EQ(h.stride[0], 6);
   EXPECT_EQ(h.rows(1, 1).data, data + 8);
-  EXPECT_EQ(shape_string(h.joined()), "[4, 4] f32");
+  EXPECT_EQ(cat(h.joined()), "[4, 4] f32");
   EXPECT_EQ(h.joined().stride[0], 6);
   EXPECT_THROW(t.heads(4), Error);
   EXPECT_THROW(t.joined(), Error);

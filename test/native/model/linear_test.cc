@@ -211,7 +211,7 @@ TEST(Linear, LinearsAdjacentInMemoryAreStacked) {
   const Linear q{all.rows(0, 16)}, k{all.rows(16, 8)}, v{all.rows(24, 8)};
   const auto as_one = [&](const Context& ctx, std::vector<Linear> linears) { return stacked(ctx, linears); };
   EXPECT_EQ(as_one(gpu, {q, k, v}).weight.data, all.data);
-  EXPECT_EQ(shape_string(as_one(gpu, {q, k, v}).weight), shape_string(all));
+  EXPECT_EQ(cat(as_one(gpu, {q, k, v}).weight), cat(all));
   EXPECT_FALSE(as_one(gpu, {q, k, v}).bias);
   EXPECT_EQ(as_one(gpu, {k, v}).weight.data, k.weight.data);
   EXPECT_FALSE(as_one(cpu, {q, k, v}).weight);
@@ -222,7 +222,7 @@ TEST(Linear, LinearsAdjacentInMemoryAreStacked) {
       v_bias{v.weight, biases.rows(24, 8)};
   EXPECT_EQ(as_one(gpu, {q_bias, k_bias, v_bias}).weight.data, all.data);
   EXPECT_EQ(as_one(gpu, {q_bias, k_bias, v_bias}).bias.data, biases.data);
-  EXPECT_EQ(shape_string(as_one(gpu, {q_bias, k_bias, v_bias}).bias), shape_string(biases));
+  EXPECT_EQ(cat(as_one(gpu, {q_bias, k_bias, v_bias}).bias), cat(biases));
   EXPECT_FALSE(as_one(gpu, {q_bias, k, v_bias}).weight) << "one without a bias";
   EXPECT_FALSE(as_one(gpu, {q, k_bias}).weight) << "one with a bias";
   EXPECT_FALSE(as_one(gpu, {q_bias, {k.weight, biases.rows(20, 8)}}).weight) << "a gap between biases";

@@ -245,7 +245,7 @@ TEST_F(Bitsandbytes, AdaptersAreMergedIntoTheUnpackedWeights) {
   const Safetensors file((out / "model.safetensors").string());
   const PackedWeight& q = model.weights.layers[0].linears[kQProj].packed;
   const Tensor written = file.view("model.layers.0.self_attn.q_proj.weight");
-  ASSERT_EQ(shape_string(written), cat("[", q.num_rows, ", ", q.num_cols, "] f32"));
+  ASSERT_EQ(cat(written), cat("[", q.num_rows, ", ", q.num_cols, "] f32"));
   std::vector<float> row(size_t(q.num_cols));
   for (int64_t n = 0; n < q.num_rows; ++n) {
     unpack_row(q, n, 0, q.num_cols, row.data());

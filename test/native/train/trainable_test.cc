@@ -33,7 +33,7 @@ TEST(Trainable, TheLanguageModelIsTrainedWithTheBiasesItHas) {
   // The model reads the trained value, and the gradient has memory.
   EXPECT_NE(q.bias.data, stored.data);
   for (int64_t i = 0; i < stored.numel(); ++i) EXPECT_EQ(q.bias.as<float>()[i], stored.as<float>()[i]);
-  EXPECT_EQ(shape_string(trained.layers[1].linears[kQProj].bias), shape_string(q.bias));
+  EXPECT_EQ(cat(trained.layers[1].linears[kQProj].bias), cat(q.bias));
   for (const Parameter& p : trained.store.parameters()) {
     EXPECT_EQ(p.group, p.shape[1] == 1 ? kMainNoDecay : kMain) << p.name;
   }
