@@ -4,7 +4,7 @@
 import { RecordError } from '../records/error.ts';
 import { idText } from '../records/exact.ts';
 import { describeValue, isObject, type Place } from '../records/field.ts';
-import type { Draft, ImportFile, ImportFormat, ImportSetting } from '../stages/import/format.ts';
+import type { Draft, FormatFlag, ImportFile, ImportFormat, ImportSetting } from '../stages/import/format.ts';
 import { isEmpty, otherFields } from '../stages/import/item-fields.ts';
 import { readItems, readValue } from '../stages/import/items.ts';
 import type { JsonItem } from '../stages/import/json-items.ts';
@@ -30,9 +30,11 @@ export function benchmarkFormat(
   name: string,
   summary: string,
   read: (files: readonly ImportFile[], setting: ImportSetting) => AsyncIterable<JsonItem>,
+  flags: readonly FormatFlag[] = [],
 ): ImportFormat {
   return {
     summary,
+    flags,
     marksMayBeText: true,
     allItems: read,
     info: (value) => {

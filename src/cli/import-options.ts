@@ -8,7 +8,8 @@ import { createPixelPool } from '../pixels/pool.ts';
 import { count } from '../records/count.ts';
 import { UsageError } from '../records/error.ts';
 import type { Cleaning } from '../stages/import/dialogue.ts';
-import type { ImportCounts, ImportOptions } from '../stages/import/index.ts';
+import { FORMAT_FLAGS } from '../stages/import/format.ts';
+import { type ImportCounts, type ImportOptions, importFormats } from '../stages/import/index.ts';
 import { recordFlags } from './flags.ts';
 import { checkOncePerSource, listFlag, parseLimits, splitSource } from './list-flags.ts';
 import type { RunContext } from './run-context.ts';
@@ -59,6 +60,7 @@ type ImportFlags = Interfaces.InferredFlags<typeof importFlags>;
 
 /** The options from the flags. Throws UsageError. */
 export function importOptions(format: string, flags: ImportFlags): ImportOptions {
+  checkFormatFlags(format, flags);
   const { source: sources, faithful, seed, turns: turnsText, 'image-root': roots = [], clean } = flags;
   const turns = turnsText === undefined || turnsText === 'all' ? turnsText : Number(turnsText);
   if (typeof turns === 'number' && !(Number.isSafeInteger(turns) && turns > 0))
@@ -92,6 +94,15 @@ export function importOptions(format: string, flags: ImportFlags): ImportOptions
       literalMarker: flags['literal-marker'],
     },
   };
+}
+
+/** Throws UsageError for a flag that the format does not honour. */
+function checkFormatFlags(format: string, flags: ImportFlags): void {
+  for (const flag of FORMAT_FLAGS) {
+    if (flags[flag] === undefined || importFormats[format]?.flags?.includes(flag)) continue;
+    const honouring = Object.keys(importFormats).filter((name) => importFormats[name]!.flags?.includes(flag));
+    throw new UsageError(`--${flag}: import ${format} does not use it; formats that do: ${honouring.join(', ')}`);
+  }
 }
 
 /** Image files of a folder in alphabetical order, or the lines of a list. */

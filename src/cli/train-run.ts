@@ -3,6 +3,7 @@
 import type { NativeVolume } from '../engine/native.ts';
 import type { LossNeeds } from '../engine/train-requests.ts';
 import type { Row } from '../flow/stage.ts';
+import type { ModelContext } from '../model/context.ts';
 import { count } from '../records/count.ts';
 import { RunError, UsageError } from '../records/error.ts';
 import type { TrainEnd } from '../stages/train/options.ts';
@@ -21,20 +22,14 @@ import { logged, openTrainLog } from './train-log.ts';
 import { trainPlan } from './train-plan.ts';
 import { TrainProgressLine } from './train-progress.ts';
 
+type TrainRun = RunContext<TrainFlags, unknown>;
+
 /** Yields the metric rows; writes files to the directory of -o. Throws StoppedError after a stop, once the state is saved. */
-export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: TrainFlags, ranks: Ranks) {
+export async function* trainingRun(run: TrainRun, flags: TrainFlags, ranks: Ranks) {
   const plan = trainPlan(flags, run.given);
   // Ranks of one run share the directory, which rank 0 writes.
   if (ranks.rank === 0) await run.holdFolder(plan.options.dir);
-  const rows: Row[] = [];
-  for await (const row of run.records()) rows.push(row);
-  const evalRows = flags.eval === undefined ? undefined : await readHeldOut(run, flags.eval, rows);
-  const prompts =
-    flags['sample-prompts'] === undefined
-      ? undefined
-      : await readOther(run, '--sample-prompts', flags['sample-prompts']);
-  // The input ended early, so there is nothing to save.
-  if (run.stop.aborted) throw run.stop.reason;
+  const { rows, evalRows, prompts } = await readInputs(run, flags);
   const hasQuirks = hasQuirk(flags.preset, 'train');
   if (flags.faithful && !hasQuirks)
     warnNoQuirk(run, flags.preset === undefined ? 'training without a preset' : `training as ${flags.preset}`);
@@ -55,31 +50,10 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   const maxLength = flags['max-length'];
   const context = maxLength === undefined ? opened : { ...opened, maxLength };
   const initAdapter = flags['init-adapter'];
-  const frozen = context.fingerprint.adapter;
   const started = initAdapter === undefined ? undefined : await fingerprintAdapter(initAdapter);
-  const measure = (some: readonly Row[], about = '') =>
-    measureRows(
-      some,
-      {
-        needs,
-        lossOn: flags['loss-on'],
-        onLong: flags['on-long'],
-        ...(!flags['allow-ref-mismatch'] && {
-          referenceSource: {
-            model: context.fingerprint.model,
-            dtype: policy.info.dtype,
-            quantize: policy.info.quantize,
-            adapters: started === undefined ? [frozen] : [frozen, started],
-          },
-        }),
-        stop: run.stop,
-        note: (message) => run.note(`${about}${message}`),
-        warn: (message) => ranks.rank === 0 && run.warn(`${about}${message}`),
-      },
-      context,
-    );
-  const measured = await measure(rows);
-  const heldOutRows = evalRows && (await measure(evalRows, '--eval: ')).rows;
+  const measuring = measureOptions(run, flags, ranks, { context, needs, started });
+  const measured = await measureRows(rows, measuring(''), context);
+  const heldOutRows = evalRows && (await measureRows(evalRows, measuring('--eval: '), context)).rows;
   const heldOut = heldOutRows && { rows: heldOutRows, ...heldOutOptions(flags, needs, heldOutRows) };
   if (flags.faithful && hasQuirks) {
     run.note('--faithful: every record is taken twice per epoch');
@@ -107,9 +81,6 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     );
   const progress = new TrainProgressLine();
   run.showLine(() => progress.state());
-  // With an initial adapter, sums of the model without it give rewards that are not 0.
-  const isOther = ({ record: { ref } }: Row) =>
-    ref !== undefined && JSON.stringify(ref.adapter) !== JSON.stringify(started);
   const log = flags.log === undefined || ranks.rank > 0 ? undefined : await openTrainLog(flags.log, run.resumes);
   const outputs = train(measured, trainer, needs, context, {
     ...plan.options,
@@ -117,8 +88,7 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
     heldOut,
     samples: prompts && { rows: prompts, every: flags['sample-every'] },
     resume: run.resumes,
-    // With dropout on its input, an initial adapter's output differs, so rewards are not 0.
-    startsAtReference: started === undefined || (flags['lora-dropout'] === 0 && !measured.rows.some(isOther)),
+    startsAtReference: startsAtReference(started, flags['lora-dropout'], measured.rows),
     ...(started !== undefined && { initAdapter: started }),
     stop: run.stop,
     stopCode: () => 1 + stopSignals.indexOf((run.stop.reason as StoppedError).signal),
@@ -139,8 +109,51 @@ export async function* trainingRun(run: RunContext<TrainFlags, unknown>, flags: 
   throw new StoppedError(signal, ranks.rank > 0 ? '' : `${where}; ${flags.output} is saved: run again with --resume`);
 }
 
+/** Records of the input, of --eval and of --sample-prompts. */
+async function readInputs(run: TrainRun, flags: TrainFlags) {
+  const rows: Row[] = [];
+  for await (const row of run.records()) rows.push(row);
+  const evalRows = flags.eval === undefined ? undefined : await readHeldOut(run, flags.eval, rows);
+  const file = flags['sample-prompts'];
+  const prompts = file === undefined ? undefined : await readOther(run, '--sample-prompts', file);
+  // The input ended early, so there is nothing to save.
+  if (run.stop.aborted) throw run.stop.reason;
+  return { rows, evalRows, prompts };
+}
+
+/** Options of measureRows; `about` begins its messages. */
+function measureOptions(
+  run: TrainRun,
+  flags: TrainFlags,
+  { rank }: Ranks,
+  { context, needs, started }: { context: ModelContext; needs: LossNeeds; started: string | undefined },
+) {
+  const { adapter: frozen, model } = context.fingerprint;
+  const { dtype, quantize } = context.engine.info;
+  const adapters = started === undefined ? [frozen] : [frozen, started];
+  return (about: string) => ({
+    needs,
+    lossOn: flags['loss-on'],
+    onLong: flags['on-long'],
+    ...(!flags['allow-ref-mismatch'] && { referenceSource: { model, dtype, quantize, adapters } }),
+    stop: run.stop,
+    note: (message: string) => run.note(`${about}${message}`),
+    warn: (message: string) => rank === 0 && run.warn(`${about}${message}`),
+  });
+}
+
+/**
+ * Whether rewards are 0 before the first step. With an initial adapter they are not if the reference sums are of the model
+ * without it, or if dropout changes its output.
+ */
+function startsAtReference(started: string | undefined, dropout: number, rows: readonly Row[]): boolean {
+  const isOther = ({ record: { ref } }: Row) =>
+    ref !== undefined && JSON.stringify(ref.adapter) !== JSON.stringify(started);
+  return started === undefined || (dropout === 0 && !rows.some(isOther));
+}
+
 /** The records of an additional file. */
-async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, file: string): Promise<Row[]> {
+async function readOther(run: TrainRun, flag: string, file: string): Promise<Row[]> {
   if (file === '-') throw new UsageError(`${flag}: expected a file, got -`);
   checkFiles([file]);
   const rows: Row[] = [];
@@ -157,11 +170,7 @@ async function readOther(run: RunContext<TrainFlags, unknown>, flag: string, fil
 }
 
 /** The records of --eval; prints a note on those that are also in the training data. */
-async function readHeldOut(
-  run: RunContext<TrainFlags, unknown>,
-  file: string,
-  trained: readonly Row[],
-): Promise<Row[]> {
+async function readHeldOut(run: TrainRun, file: string, trained: readonly Row[]): Promise<Row[]> {
   const rows = await readOther(run, '--eval', file);
   const lesson = ({ record: { images, prompt, chosen, response } }: Row) =>
     JSON.stringify([images ?? [], prompt, response ?? chosen]);

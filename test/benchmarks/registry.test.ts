@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { benchmarks } from '../../src/benchmarks/by-name.ts';
 import { guideNames, loadGuide } from '../../src/stages/annotate/guide.ts';
+import { FORMAT_FLAGS } from '../../src/stages/import/format.ts';
 import { importFormats } from '../../src/stages/import/index.ts';
 import { root, runCli, temporaryFolder } from '../support/run-cli.ts';
 
@@ -40,6 +41,24 @@ test('each folder is registered by its name, has its descriptions, and its guide
     for (const { method, scores } of benchmark.published ?? [])
       assert.ok(Object.values(scores).length > 0, `${name}: ${method}`);
   }
+});
+
+test('each format lists the flags of import that its source reads; import refuses the others', async () => {
+  const reads = {
+    turns: /\bnumTurns[:,]|\bdialogueInfo\(/,
+    protocol: /\bwithEnding\(/,
+    'noisy-images': /\bnoisyImages\b/,
+  };
+  for (const [name, { flags = [] }] of Object.entries(importFormats)) {
+    const file = benchmarks.has(name)
+      ? `src/benchmarks/${name}/import.ts`
+      : `src/stages/import/${name === 'alpaca' ? 'llama-factory' : name}.ts`;
+    const source = readFileSync(join(root, file), 'utf8');
+    for (const flag of FORMAT_FLAGS) assert.equal(flags.includes(flag), reads[flag].test(source), `${name}: ${flag}`);
+  }
+  const { code, stderr } = await runCli(['import', 'records', '--noisy-images', 'x'], { input: '' });
+  const message = '--noisy-images: import records does not use it; formats that do: mt-bench';
+  assert.deepEqual({ code, stderr }, { code: 2, stderr: `vpref import: ${message}\n` });
 });
 
 const TOY: Record<string, string> = {

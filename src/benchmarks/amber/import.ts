@@ -49,4 +49,5 @@ export const amberQuestions = benchmarkFormat(
       };
     });
   },
+  ['protocol'],
 );

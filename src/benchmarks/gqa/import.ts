@@ -44,4 +44,5 @@ export const gqaQuestions = benchmarkFormat(
       });
     }
   },
+  ['protocol'],
 );

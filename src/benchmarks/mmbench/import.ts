@@ -33,6 +33,7 @@ export const mmbenchQuestions = benchmarkFormat(
       yield* questionsOf(eachOf(rows), (value, item) => question(value, item, imageOf, setting));
     }
   },
+  ['protocol'],
 );
 
 type Row = JsonItem & { value: Record<string, unknown> };

@@ -52,6 +52,7 @@ export const mtBenchQuestions = benchmarkFormat(
       };
     });
   },
+  ['noisy-images'],
 );
 
 function turnsDraft(id: string, texts: string[], { seed, noisyImages, literalMarker }: ImportSetting): Draft {

@@ -28,4 +28,5 @@ export const popeQuestions = benchmarkFormat(
       });
     }
   },
+  ['protocol'],
 );

@@ -45,6 +45,7 @@ export const scienceqaQuestions = benchmarkFormat(
       return split !== undefined && wanted.includes(split) ? problem(value, item, split, setting) : undefined;
     });
   },
+  ['protocol'],
 );
 
 // Skill, lecture and solution explain the answer, so prompts omit them.

@@ -28,6 +28,7 @@ export const seedBenchQuestions = benchmarkFormat(
       else yield* officialQuestions(file, setting);
     }
   },
+  ['protocol'],
 );
 
 async function* officialQuestions(file: ImportFile, setting: ImportSetting): AsyncGenerator<JsonItem> {

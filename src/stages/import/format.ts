@@ -57,9 +57,15 @@ export interface Draft extends Partial<VprefRecord> {
   targetField?: 'reference' | 'response';
 }
 
+/** Flags of import that only some formats honour. */
+export const FORMAT_FLAGS = ['turns', 'protocol', 'noisy-images'] as const;
+export type FormatFlag = (typeof FORMAT_FLAGS)[number];
+
 export interface ImportFormat {
   /** Description of the file, as a fragment for --help. */
   summary: string;
+  /** Those of FORMAT_FLAGS that the format honours; the others are refused. */
+  flags?: readonly FormatFlag[];
   /** The items of all files together, if questions and their data are in different files. */
   allItems?(files: readonly ImportFile[], setting: ImportSetting): AsyncIterable<JsonItem>;
   /** The items of a file; default: readItems (Parquet, Arrow, JSON array or JSON lines). */

@@ -22,6 +22,7 @@ const alpacaForm: DialogueForm = { messages: [], ...alpacaColumns, targetField: 
 export const llamaFactory: ImportFormat = {
   summary: 'LLaMA-Factory rows, sharegpt or alpaca, with or without preferences',
   hasVideoMarks: true,
+  flags: ['turns'],
   info: (value) => dialogueInfo(value, factoryForm),
   draft: (value, at, path) => dialogueDraft(value, factoryForm, at, path),
 };
@@ -29,6 +30,7 @@ export const llamaFactory: ImportFormat = {
 export const alpaca: ImportFormat = {
   summary: 'Alpaca rows: instruction, input, and output or chosen and rejected',
   hasVideoMarks: true,
+  flags: ['turns'],
   info: (value) => dialogueInfo(value, alpacaForm),
   draft: (value, at, path) => dialogueDraft(value, alpacaForm, at, path),
 };

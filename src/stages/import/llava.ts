@@ -15,6 +15,7 @@ const shape = object({ conversations });
 export const llava: ImportFormat = {
   summary: 'LLaVA instruction data, such as llava_v1_5_mix665k.json',
   marksMayBeText: true,
+  flags: ['turns'],
   info(value) {
     const id = idField(value, 'id');
     const turns = field(value, 'conversations');

@@ -9,6 +9,7 @@ const shape = object({ image_id: either(nonEmptyString, integer), question: nonE
 
 export const lrv: ImportFormat = {
   summary: 'LRV-Instruct: image_id, question, answer, task',
+  flags: ['turns'],
   info: () => ({ source: 'lrv', numTurns: 1 }),
   draft(value, at, path) {
     const item = checkShape(shape, value, at, path);

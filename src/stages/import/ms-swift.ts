@@ -18,6 +18,7 @@ const form: DialogueForm = {
 export const msSwift: ImportFormat = {
   summary: 'ms-swift messages or query and response, with rejected_response or label',
   hasVideoMarks: true,
+  flags: ['turns'],
   info: (value) => dialogueInfo(value, form),
   draft(value, at, path) {
     const objects = field(value, 'objects');

@@ -34,6 +34,7 @@ const shape = object(
 export const scigraphqa: ImportFormat = {
   summary: 'SciGraphQA: image_file, q_a_pairs or conversations, caption, title, abstract',
   defaultTurns: 'first',
+  flags: ['turns'],
   info(value) {
     const id = idField(value, 'id');
     const pairs = field(value, 'q_a_pairs');

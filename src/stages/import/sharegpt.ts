@@ -14,6 +14,7 @@ const form: DialogueForm = {
 export const sharegpt: ImportFormat = {
   summary: 'ShareGPT conversations, with or without preferences',
   hasVideoMarks: true,
+  flags: ['turns'],
   info: (value) => dialogueInfo(value, form),
   draft: (value, at, path) => dialogueDraft(value, form, at, path),
 };

@@ -3,24 +3,19 @@
 
 import { mkdir } from 'node:fs/promises';
 import type { LossNeeds, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
-import type { Row } from '../../flow/stage.ts';
 import type { ModelContext } from '../../model/context.ts';
-import { count } from '../../records/count.ts';
-import { RunError, UsageError } from '../../records/error.ts';
-import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { CostCount } from './cost.ts';
 import { evaluate } from './evaluate.ts';
 import { firstRewardsWarning } from './first-rewards.ts';
 import { HeldOut } from './held-out.ts';
 import { EvaluationHistory } from './history.ts';
 import type { MeasuredRows } from './measure.ts';
-import { planMemory } from './memory.ts';
 import type { EndRow, RowFigures, TrainOutput, WarningRow } from './metrics.ts';
 import type { TrainOptions } from './options.ts';
 import { rowsOfRank, stepRows, trainingLength } from './order.ts';
-import { computeReference } from './reference.ts';
-import { prepareTrainRow, referenceSums } from './rows.ts';
-import { identityDigest, recordsDigest, renderingSettings, runIdentity } from './run-identity.ts';
+import { checkpointToResume, checkSameRun, identityOf, planSteps, rowLoader } from './prepare.ts';
+import { identityDigest } from './run-identity.ts';
 import { Samples } from './samples.ts';
 import { steps } from './steps.ts';
 
@@ -35,66 +30,24 @@ export async function* train(
   context: ModelContext,
   options: TrainOptions,
 ): AsyncGenerator<TrainOutput, number> {
-  const { dir, settings, batchSize, shuffle, lossOn, initAdapter, stop, heldOut: held } = options;
+  const { dir, settings, batchSize, shuffle, stop, heldOut: held } = options;
   const { rank, numRanks } = trainer;
-  const costs = new CostCount();
   const rowsOfAll = stepRows({ numRows: rows.length, batchSize, seed: settings.seed, shuffle });
   const rowsOfStep = (step: number) => rowsOfRank(rowsOfAll(step), rank, numRanks);
+  const isStopped = () => trainer.agree(stop.aborted ? (options.stopCode?.() ?? 1) : 0);
   const warn = rank === 0 ? options.warn : () => undefined;
   if (rank === 0) await mkdir(dir, { recursive: true });
-  const rendering = await renderingSettings(rows, context);
-  const evaluation = held && {
-    eval: recordsDigest(held.rows),
-    evalEvery: held.every,
-    earlyStop: held.patience,
-    keepBest: held.metric,
-  };
-  const answered = options.samples && {
-    samplePrompts: recordsDigest(options.samples.rows),
-    sampleEvery: options.samples.every,
-  };
-  const { dtype, quantize } = context.engine.info;
-  const weights = { ...(dtype !== 'f32' && { dtype }), ...(quantize !== 'none' && { quantize }) };
-  const others = { batchSize, shuffle, lossOn, initAdapter, ...weights, ...rendering, ...evaluation, ...answered };
-  const run = runIdentity(rows, settings, others, context.fingerprint);
+  const run = await identityOf(rows, context, options);
   const digest = identityDigest(run);
   await checkSameRun(trainer, digest);
-  const latest = rank === 0 ? await latestCheckpoint(dir) : undefined;
-  if (!options.resume && latest !== undefined)
-    throw new UsageError(
-      `-o ${dir}: holds checkpoints of another run; rerun with --resume, or choose another directory`,
-    );
-  const from = (await trainer.exchange(latest ?? ''))[0] || undefined;
+  const from = await checkpointToResume(trainer, options);
 
-  const plan = await planMemory(sizes, rowsOfStep, settings.totalSteps, trainer);
-  options.note(`${count(rows.length, 'record')}, ${count(settings.totalSteps, 'step')}; ${trainer.memoryPlan()}`);
-  if (plan.activationBytes > plan.budget)
-    warn('the activations may not fit in the free memory; a smaller --batch-tokens needs less');
+  await planSteps(sizes, rowsOfStep, trainer, options);
 
-  const prepareFrom = (from: readonly Row[]) => (number: number) =>
-    prepareTrainRow(from[number]!, { needs, lossOn }, context);
-  const isStopped = () => trainer.agree(stop.aborted ? (options.stopCode?.() ?? 1) : 0);
   // Before restoring: the reference is the model as the run first saw it.
-  const loaderOf = async (from: readonly Row[], file: string) => {
-    const prepare = prepareFrom(from);
-    const lacking = [...from.keys()].filter((n) => needs.reference && referenceSums(from[n]!, needs) === undefined);
-    const reference = await computeReference(lacking, prepare, trainer, {
-      path: `${dir}/${file}`,
-      digest,
-      batch: batchSize,
-      isStopped: async () => (await isStopped()) > 0,
-      note: options.note,
-      onProgress: (done) => options.onProgress({ phase: 'reference', done, total: lacking.length }),
-    });
-    if (reference === undefined) return undefined;
-    return async (number: number): Promise<TrainRow> => {
-      const row = await prepare(number);
-      const ref = reference.get(number);
-      return ref === undefined ? row : { ...row, ref };
-    };
-  };
-  const withReference = await loaderOf(rows, 'reference.ndjson');
-  const loadHeldOut = withReference && held && (await loaderOf(held.rows, 'reference-eval.ndjson'));
+  const loading = { trainer, needs, context, options, digest, isStopped };
+  const withReference = await rowLoader(rows, 'reference.ndjson', loading);
+  const loadHeldOut = withReference && held && (await rowLoader(held.rows, 'reference-eval.ndjson', loading));
   if (withReference === undefined || (held !== undefined && loadHeldOut === undefined))
     return Math.max(1, await isStopped());
   const { stepsPerEpoch } = trainingLength(rows.length, batchSize, 1);
@@ -103,37 +56,10 @@ export async function* train(
     warn(`${name}: ${message}`);
     warnings.push({ step: trainer.stepsDone, warning: name, message });
   };
-  const heldOut =
-    held &&
-    new HeldOut(new EvaluationHistory(held.metric ?? 'eval/loss', held.patience), {
-      dir,
-      every: held.every ?? stepsPerEpoch,
-      totalSteps: settings.totalSteps,
-      stepsPerEpoch,
-      keepsBest: held.metric !== undefined || held.patience > 0,
-      numRows: held.rows.length,
-      evaluate: () =>
-        evaluate(trainer, {
-          numRows: held.rows.length,
-          load: loadHeldOut!,
-          needs,
-          beta: settings.lossOptions.beta,
-          batch: batchSize,
-          isStopped: async () => (await isStopped()) > 0,
-        }),
-      warn: warnInRow,
-    });
-  const samples =
-    options.samples &&
-    new Samples({
-      dir,
-      rows: options.samples.rows,
-      every: options.samples.every ?? stepsPerEpoch,
-      totalSteps: settings.totalSteps,
-      seed: settings.seed,
-      context,
-      isStopped: async () => (await isStopped()) > 0,
-    });
+  const pauses = { stepsPerEpoch, options, isStopped };
+  const heldOut = loadHeldOut && heldOutOf(trainer, needs, loadHeldOut, { ...pauses, warn: warnInRow });
+  const samples = samplesOf(context, pauses);
+  const costs = new CostCount();
   if (from !== undefined) {
     const { history, cost } = await restoreCheckpoint(from, trainer, run);
     if (cost !== undefined) costs.restore(cost);
@@ -152,24 +78,20 @@ export async function* train(
   let saved = trainer.stepsDone;
   const save = async () => {
     if (saved === trainer.stepsDone) return;
-    await saveCheckpoint(
-      dir,
-      trainer,
-      { run, history: heldOut?.history.state, cost: costs.cost },
-      options.keepCheckpoints,
-    );
+    const state = { run, history: heldOut?.history.state, cost: costs.cost };
+    await saveCheckpoint(dir, trainer, state, options.keepCheckpoints);
     if (rank === 0) await heldOut?.prune();
     saved = trainer.stepsDone;
   };
+  const isFirst = needs.reference && options.startsAtReference && trainer.stepsDone === 0;
+  const checkFirst = (figures: RowFigures[]) => {
+    const message = isFirst ? firstRewardsWarning(figures, context.engine.info.dtype) : undefined;
+    if (message !== undefined) warnInRow('first-rewards', message);
+  };
+  const stepping = { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, samples, warnings, warn: warnInRow };
   let stopped = 0;
   let isWhole = false;
   try {
-    const isFirst = needs.reference && options.startsAtReference && trainer.stepsDone === 0;
-    const checkFirst = (figures: RowFigures[]) => {
-      const message = isFirst ? firstRewardsWarning(figures, context.engine.info.dtype) : undefined;
-      if (message !== undefined) warnInRow('first-rewards', message);
-    };
-    const stepping = { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, samples, warnings, warn: warnInRow };
     stopped = yield* steps(trainer, load, stepping, options);
     isWhole = true;
   } finally {
@@ -179,29 +101,77 @@ export async function* train(
   }
   await save();
   if (stopped > 0) return stopped;
-  if (!(await heldOut?.finish(trainer))) await trainer.save(dir, { state: false });
-  const peak = await trainer.agree(trainer.peakBytes());
-  const end = heldOut?.endRow(trainer.stepsDone);
-  options.onEnd?.({ ...costs.cost, ranks: numRanks, peakBytes: peak, end });
-  if (end !== undefined && rank === 0) {
-    options.note(endNote(end, dir));
-    yield end;
-  }
+  const end = await finish(trainer, heldOut, costs, options);
+  if (end !== undefined && rank === 0) yield end;
   return stopped;
+}
+
+/** What evaluations and samples between steps need. */
+interface Pauses {
+  stepsPerEpoch: number;
+  options: TrainOptions;
+  isStopped(): Promise<number>;
+}
+
+function heldOutOf(
+  trainer: TrainerEngine,
+  needs: LossNeeds,
+  load: (number: number) => Promise<TrainRow>,
+  { stepsPerEpoch, options, isStopped, warn }: Pauses & { warn(name: string, message: string): void },
+): HeldOut {
+  const { dir, settings, batchSize } = options;
+  const { rows, every, metric, patience } = options.heldOut!;
+  const evaluation = {
+    numRows: rows.length,
+    load,
+    needs,
+    beta: settings.lossOptions.beta,
+    batch: batchSize,
+    isStopped: async () => (await isStopped()) > 0,
+  };
+  return new HeldOut(new EvaluationHistory(metric ?? 'eval/loss', patience), {
+    dir,
+    every: every ?? stepsPerEpoch,
+    totalSteps: settings.totalSteps,
+    stepsPerEpoch,
+    keepsBest: metric !== undefined || patience > 0,
+    numRows: rows.length,
+    evaluate: () => evaluate(trainer, evaluation),
+    warn,
+  });
+}
+
+function samplesOf(context: ModelContext, { stepsPerEpoch, options, isStopped }: Pauses): Samples | undefined {
+  const { dir, settings, samples } = options;
+  if (samples === undefined) return undefined;
+  return new Samples({
+    dir,
+    rows: samples.rows,
+    every: samples.every ?? stepsPerEpoch,
+    totalSteps: settings.totalSteps,
+    seed: settings.seed,
+    context,
+    isStopped: async () => (await isStopped()) > 0,
+  });
+}
+
+/** Writes the adapter, the best one or the last, and reports the end of the run. */
+async function finish(
+  trainer: TrainerEngine,
+  heldOut: HeldOut | undefined,
+  costs: CostCount,
+  options: TrainOptions,
+): Promise<EndRow | undefined> {
+  if (!(await heldOut?.finish(trainer))) await trainer.save(options.dir, { state: false });
+  const peakBytes = await trainer.agree(trainer.peakBytes());
+  const end = heldOut?.endRow(trainer.stepsDone);
+  options.onEnd?.({ ...costs.cost, ranks: trainer.numRanks, peakBytes, end });
+  if (end !== undefined && trainer.rank === 0) options.note(endNote(end, options.dir));
+  return end;
 }
 
 function endNote({ step, stop_reason, best_step, best_metric, best_value, kept_step }: EndRow, dir: string): string {
   const stopped = stop_reason === 'early-stop' ? `stopped early after step ${step}; ` : '';
   const last = kept_step === step ? '' : `; the last, step ${step}, is in its checkpoint`;
   return `${stopped}best by ${best_metric}: step ${best_step} (${best_value.toPrecision(4)}); ${dir} holds step ${kept_step}${last}`;
-}
-
-// Ranks that see different files would train one model on different data.
-async function checkSameRun(trainer: TrainerEngine, digest: string): Promise<void> {
-  const all = await trainer.exchange(digest);
-  const other = all.findIndex((theirs) => theirs !== all[0]);
-  if (other > 0)
-    throw trainer.rank === 0
-      ? new UsageError(`expected the same records, model and settings on every rank, got others on rank ${other}`)
-      : new RunError('peer', 'ranks differ');
 }
