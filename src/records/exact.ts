@@ -82,7 +82,36 @@ export function noteNumbers(value: unknown, text: string): Problem | undefined {
 
 /** The problem of a repeated key, at any depth. */
 export function repeatedKey(value: unknown, text: string): Problem | undefined {
+  // Every key of the text is among its quotes before a colon. As many as parsed keys: no key was lost.
+  if (numQuotesBeforeColon(text) === numKeys(value)) return undefined;
   return walk(value, text, { notes: false, maxDepth: Number.POSITIVE_INFINITY });
+}
+
+function numQuotesBeforeColon(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) {
+    let next = at + 1;
+    while (BLANKS.has(text.charCodeAt(next))) next += 1;
+    if (text.charCodeAt(next) === COLON) count += 1;
+  }
+  return count;
+}
+
+const COLON = 0x3a;
+const BLANKS: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
+
+/** Keys of all objects in the value. */
+function numKeys(value: unknown): number {
+  let count = 0;
+  const left = [value];
+  while (left.length > 0) {
+    const holder = left.pop();
+    if (typeof holder !== 'object' || holder === null) continue;
+    const members = Object.values(holder);
+    if (!Array.isArray(holder)) count += members.length;
+    for (const member of members) if (typeof member === 'object') left.push(member);
+  }
+  return count;
 }
 
 /** The id holder[key] as text: an integer with all its digits. */

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MAX_DEPTH, numberText, parseExact, stringifyExact, withNumbersOf } from '../../src/records/exact.ts';
+import {
+  MAX_DEPTH,
+  numberText,
+  parseExact,
+  repeatedKey,
+  stringifyExact,
+  withNumbersOf,
+} from '../../src/records/exact.ts';
 
 const again = (text: string) => stringifyExact(parseExact(text));
 
@@ -42,4 +49,18 @@ test('a repeated key and too deep nesting are refused with their place', () => {
   assert.equal(again(deep(MAX_DEPTH - 1)), deep(MAX_DEPTH - 1));
   assert.throws(() => parseExact(deep(MAX_DEPTH)), /x: expected values nested at most 1000 levels deep/);
   assert.throws(() => parseExact(deep(100_000)), /1000 levels/);
+});
+
+test('a repeated key is found beside strings with quotes and colons, and blanks before colons', () => {
+  const problem = (text: string) => repeatedKey(JSON.parse(text), text);
+  for (const text of [
+    '{"a":"x\\":y","b":[{"c":1},{"c":2}]}',
+    '{"a" :1,"b"\n: {"a":[]}}',
+    '"a\\":b"',
+    '{"__proto__":1}',
+  ])
+    assert.equal(problem(text), undefined, text);
+  const once = (path: string, key: string) => ({ path, expected: 'each key once', got: `"${key}" twice` });
+  assert.deepEqual(problem('{"a" :1,"a":2}'), once('', 'a'));
+  assert.deepEqual(problem('{"a":"x\\":y","b":[{"c":1,"c":2}]}'), once('b[0]', 'c'));
 });
