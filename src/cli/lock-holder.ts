@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The holder of a lock: its process and machine, and whether it still runs.
-import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { RunError } from '../records/error.ts';
@@ -51,7 +50,7 @@ export function ownHolder(command: string, env: NodeJS.ProcessEnv): Holder {
     ...(machine !== undefined && { machine }),
     since: new Date().toISOString(),
     ...(job !== undefined && { job: `${cluster}/${job}`, restart: Number(restart) }),
-    token: randomBytes(8).toString('hex'),
+    token: crypto.randomUUID(),
   };
 }
 

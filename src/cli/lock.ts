@@ -2,7 +2,6 @@
 // One writer per output: a lock file with the writer's identity. It is created by link(2), which is atomic on NFS too. A holder on this machine is checked by
 // its process, one on another machine by its heartbeat. (proper-lockfile stores neither host nor process: a killed run would block the next one until a
 // timeout, it compares ages between clocks of two machines, and it removes a stale lock in two steps, between which a third process may take it.)
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fdatasync,
@@ -198,7 +197,7 @@ function createExclusively(path: string, holder: Holder): Omit<Made, 'isFromElse
 }
 
 function asideOf(path: string): string {
-  return `${path}.${randomBytes(6).toString('hex')}`;
+  return `${path}.${crypto.randomUUID().slice(-12)}`;
 }
 
 // Leftovers of processes of this machine that were killed between writing their identity and linking it.

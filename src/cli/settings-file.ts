@@ -11,7 +11,6 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { UsageError } from '../records/error.ts';
 import { isObject } from '../records/field.ts';
 
@@ -31,6 +30,8 @@ export function settingsPath(path: string): string {
 
 /** The extent after these bytes. */
 export function extended({ bytes, crc }: Extent, more: Uint8Array): Extent {
+  // Most runs write to stdout: loading zlib at each start would cost them milliseconds.
+  const { crc32 } = process.getBuiltinModule('node:zlib');
   return { bytes: bytes + more.length, crc: crc32(more, crc) };
 }
 

@@ -56,14 +56,19 @@ export function stringifyExact(value: unknown): string {
     const text = typeof member === 'number' ? texts.get(this)?.get(key) : undefined;
     if (text === undefined || !Object.is(Number(text), member)) return member;
     isMarked = true;
-    return MARK + text;
+    marks ??= newMarks();
+    return marks.mark + text;
   });
-  return isMarked ? line.replace(MARKED, '$1') : line;
+  return isMarked ? line.replace(marks!.marked, '$1') : line;
 }
 
-// Random per run, so no input can contain it.
-const MARK = `number ${crypto.randomUUID()} `;
-const MARKED = new RegExp(`"${MARK}([^"]*)"`, 'g');
+// Random per run, so no input can contain it. Made at first use, because it loads node:crypto.
+let marks: { mark: string; marked: RegExp } | undefined;
+
+function newMarks() {
+  const mark = `number ${crypto.randomUUID()} `;
+  return { mark, marked: new RegExp(`"${mark}([^"]*)"`, 'g') };
+}
 
 interface Level {
   holder: Record<string, unknown>;
