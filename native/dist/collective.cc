@@ -33,7 +33,7 @@ class SingleProcess : public Collective {
   void wait_flat(Context&) override {}
 };
 
-// Counted for the process, as its ranks are: one world may be joined by several trainers, one after the other.
+// Counted per process, as ranks are: several trainers may join one world in turn.
 int64_t num_phases = 0;
 
 }  // namespace

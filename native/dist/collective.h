@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ranks of a run and what they do together. One face, three transports: one process (nothing to do), MPI (start-up,
-// agreements, CPU memory), NCCL over MPI (GPU memory). Every call is made from the engine's compute thread, in the same
-// order on every rank.
+// The ranks of a run and their collectives. One interface, three transports: one process (nothing to do), MPI (start,
+// agreement, CPU memory), NCCL over MPI (GPU memory). The engine's compute thread makes every call, in the same order
+// on every rank.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -24,14 +24,14 @@ Part part_of(int64_t n, int rank, int size);
 
 enum class Reduce { sum, max };
 
-// What the flat collectives have moved, counted at the call: payload is the size of the buffers; sent is what a ring
-// sends from one rank, 2 (size - 1) / size of an all-reduce's payload and half of that for a reduce-scatter or an
+// Bytes that the flat collectives moved, counted at the call. payload: size of the buffers. sent: bytes that a ring
+// sends from one rank, 2 (size - 1) / size of an all-reduce's payload, half of that for a reduce-scatter or an
 // all-gather.
 struct Volume {
   int64_t calls = 0;
   int64_t payload_bytes = 0;
   double sent_bytes = 0;
-  double wait_seconds = 0;  // inside wait(): what computing did not hide
+  double wait_seconds = 0;  // inside wait(), not hidden by computation
 };
 
 class Collective {
@@ -47,26 +47,24 @@ class Collective {
   virtual std::vector<std::string> all_gather(const std::string& mine) = 0;  // every rank's bytes, by rank
   virtual void barrier() = 0;
 
-  // Flat buffers in the memory of the context's device. Started here, finished by wait(); the buffer belongs to the
-  // transport until then.
+  // Flat buffers in the memory of the context's device. wait() finishes them; until then the transport owns the buffer.
   void start_all_reduce(Context& ctx, float* data, int64_t n);  // sum over ranks, in place
   void start_reduce_scatter(Context& ctx, float* data,
                             int64_t n);  // part_of(n, rank, size) holds its sum, the rest is undefined
   void start_all_gather(Context& ctx, void* data, int64_t n,
                         DType dtype);  // every rank gives its part_of(n, rank, size)
-  // Lets a transport without a thread of its own get on; called between layers.
+  // Makes progress in a transport without its own thread; called between layers.
   virtual void progress() {}
   void wait(Context& ctx);
   const Volume& volume() const { return volume_; }
 
-  // A notice from one rank to all others that what they do now is not to be finished. Work is cut into phases, which
-  // every rank begins in the same order; a notice is seen at the others' next look within its phase, and dropped after
-  // it.
+  // Tells all other ranks to abandon the current phase. Work is cut into phases, which every rank begins in the same
+  // order. The others see the notice at their next check within the phase; after the phase it is dropped.
   void begin_phase();
   virtual void notify() = 0;
   virtual bool notified() = 0;
 
-  // The orderly end, on every rank; nothing may be called afterwards.
+  // Ends the run on every rank. No call may follow.
   virtual void leave() = 0;
 
  protected:
@@ -83,21 +81,20 @@ class Collective {
   Volume volume_;
 };
 
-// One rank: everything is done already.
+// One rank: every operation is complete at once.
 std::unique_ptr<Collective> single_process();
 
 struct WorldOptions {
-  int size = 1;                 // ranks that the launcher has started; 1 joins nothing
+  int size = 1;                 // ranks started by the launcher; 1: no others
   Device device = Device::cpu;  // where the flat buffers are
   std::string library_folder;   // where vpref_mpi.so is; empty: beside this library
 };
 
-// Joins the other ranks. Throws Error{"dist"} when this build or this machine cannot, or when the launcher and MPI
-// disagree about the size.
+// Joins the other ranks. Throws Error{"dist"} if this build or machine cannot, or if launcher and MPI disagree about
+// the size.
 std::unique_ptr<Collective> join_world(const WorldOptions& options);
 
-// Ends every rank of a run that was started with others, from any thread, whether or not it has joined; returns only
-// where it cannot.
+// Ends every rank of a run with several, from any thread, joined or not. Returns only if it cannot.
 void abort_world(const std::string& library_folder, int exit_code);
 
 }  // namespace vpref

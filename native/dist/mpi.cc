@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kMaxCount = int64_t(1) << 30;  // elements of one MPI call
 
-// The folder of the library that holds this code: the addon's, or the test program's.
+// The folder of the library or program that holds this code: the addon or a test.
 std::string own_folder() {
   Dl_info info;
   if (!dladdr(reinterpret_cast<void*>(&own_folder), &info) || !info.dli_fname) return ".";
@@ -119,7 +119,7 @@ class Mpi : public Collective {
   }
 
  private:
-  // The sum of a rank's part arrives beside the buffer: MPI has no in-place form that leaves it where it belongs.
+  // A rank's sum arrives in another buffer, because MPI has no in-place form that leaves it at its offset.
   struct Scattered {
     std::vector<float> part;
     std::vector<int> counts;
@@ -164,7 +164,7 @@ void abort_world(const std::string& library_folder, int exit_code) {
   try {
     open_table(library_folder).abort_all(exit_code);
   } catch (const Error&) {
-    // Without MPI there is nobody to tell; the launcher sees the exit code.
+    // Without MPI no rank can be notified; the launcher sees the exit code.
   }
 }
 

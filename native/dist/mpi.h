@@ -7,7 +7,7 @@ namespace vpref {
 
 std::unique_ptr<Collective> join_mpi(const WorldOptions& options);
 
-// "Open MPI v4.1.4", for `vpref doctor`. Throws Error{"dist"} when there is no vpref_mpi.so or it cannot be opened.
+// "Open MPI v4.1.4", for `vpref doctor`. Throws Error{"dist"} if vpref_mpi.so is missing or cannot be opened.
 std::string mpi_library(const std::string& library_folder);
 
 }  // namespace vpref

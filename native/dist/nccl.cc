@@ -17,7 +17,7 @@ void cuda_ok(const char* what, cudaError_t status) {
   check(status == cudaSuccess, "dist", "NCCL: ", what, ": ", cudaGetErrorString(status));
 }
 
-// The functions that are used, from the machine's own libnccl.so.2.
+// The functions used, from the machine's libnccl.so.2.
 struct Library {
   decltype(&ncclGetErrorString) error_string;
   decltype(&ncclGetVersion) get_version;
@@ -123,7 +123,7 @@ class Nccl : public Collective {
     });
   }
 
-  // What the compute stream does from here on comes after the collectives.
+  // Later work of the compute stream waits for the collectives.
   void wait_flat(Context& ctx) override {
     cuda_ok("event", cudaEventRecord(event_, stream_));
     cuda_ok("wait", cudaStreamWaitEvent(static_cast<cudaStream_t>(ctx.stream), event_, 0));
@@ -135,7 +135,7 @@ class Nccl : public Collective {
     cuda_ok("wait", cudaStreamWaitEvent(stream_, event_, 0));
   }
 
-  // Parts of unequal size: one call an owner, as one group.
+  // Parts differ in size: one call per owner, as one group.
   template <class F>
   void each_part(int64_t n, F f) {
     ok("group", nccl_.group_start());

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPU memory over NCCL, one GPU a rank; what is small and on the host goes through `control`. libnccl.so.2 is opened at
-// run time.
+// GPU memory over NCCL, one GPU per rank. Small host data goes through `control`. libnccl.so.2 is opened at run time.
 #pragma once
 #include "dist/collective.h"
 
 namespace vpref {
 
-// Collective: the id goes from rank 0 to all others through `control`. The current CUDA device is the rank's. Throws
+// Collective: rank 0 sends the id to all others through `control`. The current CUDA device is the rank's. Throws
 // Error{"dist"}.
 std::unique_ptr<Collective> nccl_over(std::unique_ptr<Collective> control);
 

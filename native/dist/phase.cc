@@ -12,7 +12,7 @@ void throw_cancelled() { throw Error("cancelled", "the step was cancelled; no pa
 
 void run_phase(Collective& world, const std::function<void()>& work) {
   if (world.size() == 1) return work();
-  constexpr double fine = 0, cancelled = 1, failed = 2;  // the worst of any rank counts
+  constexpr double fine = 0, cancelled = 1, failed = 2;  // the maximum over ranks counts
   std::optional<Error> own;
   world.begin_phase();
   try {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One share of a step on every rank, with one end for all.
+// One share of a step on every rank; all ranks end it alike.
 #pragma once
 #include <functional>
 
@@ -7,11 +7,11 @@
 
 namespace vpref {
 
-// Runs one rank's share of a step. When it throws on any rank, it throws on all: there with its own error, elsewhere as
-// "peer" or "cancelled".
+// Runs one rank's share of a step. If it throws on any rank, it throws on all: on that rank its own error, on the
+// others "peer" or "cancelled".
 void run_phase(Collective& world, const std::function<void()>& work);
 
-// What a cancelled share throws.
+// The error of a cancelled share.
 [[noreturn]] void throw_cancelled();
 
 }  // namespace vpref

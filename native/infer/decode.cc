@@ -13,7 +13,7 @@ namespace vpref {
 
 namespace {
 
-// Rows of a decoding step on CUDA. There are few different numbers, so that recorded launches fit while branches end.
+// Rows of a decoding step on CUDA. There are few different numbers, so that captured launches fit while branches end.
 // The padding is free: products of 5 rows take as long as of 8, and of 9 as long as of 16.
 size_t step_rows(size_t branches) {
   if (branches <= 2) return branches;

@@ -38,7 +38,7 @@ struct EngineOptions {
                           // left of the GPU's, at most 262144)
   std::optional<Normalisation> normalisation;  // of images; a text-only model needs none
   size_t queue_limit = 4096;                   // requests waiting or running
-  bool launch_graphs = true;                   // CUDA: decoding steps whose launches repeat are recorded and replayed
+  bool launch_graphs = true;                   // CUDA: capture and replay decoding steps whose launches repeat
   std::vector<std::string> token_bytes;  // bytes of every token id, for stop strings; may be empty when none are used
 };
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An image as it enters the engine: its crops in 8-bit RGB at the sizes that the tower takes, and what the engine
-// itself still has to do to them.
+// An image as the engine gets it: crops in 8-bit RGB at the tower's sizes, and the recipe that the engine applies.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -22,9 +21,9 @@ struct Crop {
 };
 
 struct Image {
-  int32_t height = 0, width = 0;  // of the picture, before it was resized
+  int32_t height = 0, width = 0;  // of the original image
   std::vector<Crop> crops;
-  std::optional<DiffusionRecipe> diffusion;  // of every crop, each with noise of its own
+  std::optional<DiffusionRecipe> diffusion;  // of every crop, each with its own noise
   bool operator==(const Image&) const = default;
 };
 

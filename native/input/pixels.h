@@ -9,7 +9,7 @@
 
 namespace vpref {
 
-// The image processor's numbers.
+// Constants of the image processor.
 struct Normalisation {
   double scale;
   float mean[3], std[3];
@@ -19,14 +19,14 @@ struct Normalisation {
 // f32).
 void normalise(const Crop& crop, const Normalisation& n, float* out);
 
-// Rows of patches: patches[r] = [3, frames, patch, patch] of x[3,H,W] flattened, as a convolution's weight stands, the
-// same picture in every frame.
-//   order: places of the patches, y * (W / patch) + x each; pixels beyond the last whole patch are left out.
+// Rows of patches: patches[r] = [3, frames, patch, patch] of x[3,H,W] flattened, in the order of a convolution's
+// weight, with the same image in every frame.
+//   order: places of the patches, y * (W / patch) + x each; pixels beyond the last whole patch are skipped.
 //   patches: [order.size(), 3 * frames * patch * patch] f32 or bf16.
 void patchify(const float* x, int32_t height, int32_t width, int32_t patch, int32_t frames,
               std::span<const int32_t> order, const Tensor& patches);
 
-// The crop as the tower takes it: x[3,H,W] normalised, with the image's diffusion recipe if it has one.
+// The tower's input: the crop normalised as x[3,H,W], with the image's diffusion recipe if it has one.
 std::vector<float> crop_pixels(const Image& image, size_t crop, const Normalisation& n);
 
 }  // namespace vpref
