@@ -21,6 +21,7 @@ const NO_COMMAND = 'no command: ';
 const NOT_RUN: Record<string, string> = {
   'for seed in 0 1 2; do SEED=$seed OUT=/tmp/seed-$seed': HOURS,
   'for seed in 0 1 2; do make -f examples/make/choices.mk': HOURS,
+  'for seed in 0 1 2; do make -f examples/make/packed.mk': HOURS,
   'cd scripts/demo': 'Python with torch, and 40 minutes: makes the bundled model',
   'until vpref annotate ...': 'a form, with "..." for flags',
   "jq -c 'select(.error) | del(.error)' annotated.ndjson": 'a form, with "..." for flags',
