@@ -34,14 +34,22 @@ options=(-DVPREF_PORTABLE=ON -DVPREF_MPI=OFF)
 prefix= libraries=/usr/lib/$triplet docs=/usr/share/doc
 
 # Debian's packages for the other architecture, unpacked and not installed. Each step may fail: "set -e" does not hold in a condition.
-fetch_sysroot() {
-  local sysroot=$PWD/$build/sysroot
-  rm -rf "$sysroot" && mkdir -p "$sysroot/debs" || return
-  dpkg --print-foreign-architectures | grep -qx "$1" || { dpkg --add-architecture "$1" && apt-get update -qq; } || return
+unpack_debs() {
+  local sysroot=$1 deb
+  shift
+  rm -rf "$sysroot/debs" && mkdir -p "$sysroot/debs" || return
   # _apt, who downloads, may not write below the user's folders.
-  (cd "$sysroot/debs" && apt-get -o APT::Sandbox::User=root download -qq "libdnnl-dev:$1" "libdnnl2:$1" "ocl-icd-libopencl1:$1" "libgomp1:$1") || return
-  local deb
+  (cd "$sysroot/debs" && apt-get -o APT::Sandbox::User=root download -qq "$@") || return
   for deb in "$sysroot"/debs/*.deb; do dpkg -x "$deb" "$sysroot" || return; done
+}
+fetch_sysroot() {
+  local sysroot=$PWD/$build/sysroot base
+  rm -rf "$sysroot"
+  dpkg --print-foreign-architectures | grep -qx "$1" || { dpkg --add-architecture "$1" && apt-get update -qq; } || return
+  unpack_debs "$sysroot" "libdnnl-dev:$1" "libdnnl2:$1" "ocl-icd-libopencl1:$1" "libgomp1:$1" || return
+  # The licence of libgomp1 is in the package that its folder links to, such as gcc-12-base.
+  base=$(readlink "$sysroot/usr/share/doc/libgomp1") || return
+  unpack_debs "$sysroot" "$(basename "$base"):$1" || return
   libraries=$sysroot/usr/lib/$triplet docs=$sysroot/usr/share/doc
 }
 
