@@ -72,7 +72,6 @@ function hasTest(source: string): boolean {
   const verb = /^src\/stages\/([a-z-]+)(?:\.ts$|\/)/.exec(source)?.[1];
   if (verb !== undefined && named.has(verb) && existsSync(join(root, 'test/stages', verb))) return true;
   if (/^native\/backend\/\w+\/(kernels|matmul|gemv)/.test(source)) return existsSync(join(root, 'test/native/ops'));
-  if (source.startsWith('native/addon/')) return existsSync(join(root, 'test/engine/binding.test.ts'));
   // The benchmarks' index files, all in one test.
   if (/^src\/benchmarks\/(?:(?:[^/]+\/)?(?:index|published)|by-name)\.ts$/.test(source))
     return existsSync(join(root, 'test/benchmarks/registry.test.ts'));

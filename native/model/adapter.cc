@@ -17,12 +17,6 @@ namespace {
 
 constexpr std::string_view kRoot = "base_model.model.";
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string s;
-  for (const int64_t n : shape) s += (s.empty() ? "" : ", ") + std::to_string(n);
-  return "[" + s + "]";
-}
-
 }  // namespace
 
 // One adapter on its way into a model: every tensor is checked and put where it acts.

@@ -12,12 +12,6 @@ namespace vpref {
 
 namespace {
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string s = "[";
-  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
-  return s + "]";
-}
-
 bool ends_with(const std::string& s, const char* suffix) { return std::string_view(s).ends_with(suffix); }
 
 // Buffers of old checkpoints that nothing reads.

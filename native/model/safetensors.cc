@@ -98,6 +98,12 @@ void check_overlap(const std::map<std::string, StoredTensor>& tensors, const std
 
 }  // namespace
 
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string s = "[";
+  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + "]";
+}
+
 MappedFile::MappedFile(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   check(fd >= 0, "io", path, ": ", std::strerror(errno));

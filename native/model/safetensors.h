@@ -43,6 +43,9 @@ struct StoredTensor {
   size_t begin = 0, end = 0;  // bytes within the file
 };
 
+// "[2, 3]".
+std::string shape_text(const std::vector<int64_t>& shape);
+
 class Safetensors {
  public:
   // Throws Error{"io"} or Error{"checkpoint"} "PATH: TENSOR: expected X, got Y".

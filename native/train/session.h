@@ -64,6 +64,7 @@ class TrainSession {
 
  private:
   void load_adapter(const LoadedAdapter& adapter);
+  void write_gradients(const std::string& file, const StepResult& result);
   EncodeImages encoder(const std::vector<SessionRow>& rows);
 
   Context& ctx_;

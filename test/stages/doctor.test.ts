@@ -60,7 +60,9 @@ test('doctor prints the planned memory besides the weights', { skip: withoutEngi
   assert.match(detail, /step arena: [1-9]\d* MiB for \d+ rows of f32/);
 });
 
-test('doctor prints the memory of a training step and what is not supported', { skip: withoutEngine }, async () => {
+test('doctor prints the memory of a training step and the features that are not supported', {
+  skip: withoutEngine,
+}, async () => {
   const run = async (...flags: string[]) => {
     const { code, stdout, stderr } = await runCli(['doctor', '--model', ...flags]);
     const rows = stdout.split('\n').filter(Boolean);

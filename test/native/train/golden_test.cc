@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training on the demo model against transformers + peft (scripts/goldens/train.py): losses, every gradient, five AdamW
 // steps.
-// Covers native/model/head.cc
+// Covers native/model/head.cc native/train/session_files.cc
 // Tolerances: relative L2 of a gradient 2e-4, each element 2e-4 of its tensor's largest; losses 2e-5 (the two ipo
 // losses, squares of about 150 and 30, 1e-4), over five steps 5e-5.
 #include <gtest/gtest.h>

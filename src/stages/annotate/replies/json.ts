@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `reply: json`: comments before numbers, strictly by the schema; flat for one response, by label for several.
+import { repeatedKey } from '../../../records/exact.ts';
 import { describeJsonError } from '../../../records/json-error.ts';
 import { type ReplySchema, schemaProblem } from '../schema.ts';
 import type { ReadResult, ReplyContext, ReplyReader } from './reading.ts';
@@ -34,7 +35,7 @@ function readJson(text: string, context: ReplyContext): ReadResult {
   } catch {
     return { problem: `expected one JSON object and nothing else: ${describeJsonError(json)}` };
   }
-  const problem = schemaProblem(jsonSchema(context), reply) ?? repeatedKey(json, reply);
+  const problem = schemaProblem(jsonSchema(context), reply) ?? repetition(reply, json);
   if (problem !== undefined) return { problem };
   const { own_response, ratings } = reply as { own_response?: string; ratings: Record<string, Record<string, number>> };
   const names = context.scores.map((score) => score.name);
@@ -43,15 +44,8 @@ function readJson(text: string, context: ReplyContext): ReadResult {
 }
 
 /** JSON.parse keeps the last of repeated keys, so a reply with two grades would pass. */
-function repeatedKey(json: string, reply: unknown): string | undefined {
-  const written = [...json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter((match) => match[1] !== undefined).length;
-  return written === countKeys(reply) ? undefined : 'expected each key once, got one that is repeated';
-}
-
-function countKeys(value: unknown): number {
-  if (typeof value !== 'object' || value === null) return 0;
-  return Object.values(value).reduce((sum: number, inner) => sum + 1 + countKeys(inner), 0);
-}
+const repetition = (reply: unknown, json: string) =>
+  repeatedKey(reply, json) && 'expected each key once, got one that is repeated';
 
 const FENCE = /^[ \t]*(`{3,}|~{3,})[^\S\n]*([\w+-]*)[^\S\n]*\n?([\s\S]*?)\n?[ \t]*\1[`~]*[ \t]*$/gm;
 
