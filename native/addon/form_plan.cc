@@ -27,7 +27,7 @@ struct FormPlan {
 struct Asked {
   RowSize pair;
   int64_t cached_tokens;
-  double free_bytes, share;  // TrainSession::measure, of the host; a GPU says its own
+  double free_bytes, share;  // as in TrainSession::measure; CPU only: a GPU reports its free memory
 };
 
 // As Engine makes the model, and TrainSession its step.
@@ -35,7 +35,7 @@ FormPlan plan(const EngineOptions& options, TrainerOptions training, const Asked
   const RowSize& pair = asked.pair;
   const bool is_cpu = options.device == Device::cpu;
   Context ctx(options.device, 1);
-  const DType compute = options.dtype.value_or(is_cpu ? DType::f32 : DType::bf16);
+  const DType compute = options.dtype.value_or(default_dtype(options.device));
   Model model(options.model_dir, options.device, compute, options.normalisation);
   FormPlan out{.stored = model.stored_form(), .dtype = compute, .stored_dtype = model.stored_dtype()};
   model.pack_base(options.packing);

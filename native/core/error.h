@@ -8,7 +8,7 @@
 namespace vpref {
 
 // code: one of "shape", "dtype", "device", "config", "checkpoint", "memory", "io", "cancelled", "internal",
-// "nonfinite".
+// "nonfinite", "request", "busy", "closed", "dist", "peer".
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}

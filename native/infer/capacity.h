@@ -10,6 +10,8 @@ namespace vpref {
 
 constexpr int64_t kMinKvRows = 1024;  // of a KV cache
 
+// Dtype of the computation if none is given.
+inline DType default_dtype(Device device) { return device == Device::cuda ? DType::bf16 : DType::f32; }
 // Default rows per step.
 inline int64_t default_batch_tokens(Device device) { return device == Device::cuda ? 8192 : 1024; }
 // On CUDA: memory of libraries, image encoder and attention, which the plan does not count.

@@ -77,8 +77,8 @@ struct Engine::State {
   explicit State(EngineOptions o)
       : options(std::move(o)),
         ctx(options.device, options.threads > 0 ? options.threads : physical_cores()),
-        model(options.model_dir, options.device,
-              options.dtype.value_or(options.device == Device::cuda ? DType::bf16 : DType::f32), options.normalisation),
+        model(options.model_dir, options.device, options.dtype.value_or(default_dtype(options.device)),
+              options.normalisation),
         inbox(options.queue_limit) {
     model.pack_base(options.packing, options.pack_cache, ctx.num_threads);
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
@@ -206,7 +206,7 @@ void Engine::State::loop() {
     } else if (error) {
       end(inbox.take_all(), *error);  // the model could not be prepared: no waiting request will ever run
     }
-    if (computes) inbox.pause_if_due(num_ended);
+    if (computes && !inbox.is_closed()) inbox.pause_if_due(num_ended);
   }
   const Error closed("cancelled", "the engine was closed");
   end(inbox.take_all(), closed);

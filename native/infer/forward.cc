@@ -177,7 +177,7 @@ void Forward::sample(const Tensor& residual, const std::vector<SampleParams>& pa
 }
 
 // All that the launches of decode() depend on. If something is missing here, a wrong step is replayed; the tests on
-// device cuda compare every step with its recording.
+// device cuda compare every replayed step with a new capture.
 LaunchGraphs::Signature Forward::signature(int64_t num_rows, const KvCache& kv_cache,
                                            const std::vector<uint64_t>& attention) const {
   LaunchGraphs::Signature s{uint64_t(num_rows), uint64_t(kv_cache.num_rows()), weight_state(model_.weights)};

@@ -3,15 +3,18 @@
 #pragma once
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <tuple>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "core/context.h"
+#include "core/error.h"
 #include "infer/generate.h"
 #include "infer/queue.h"
 #include "infer/score.h"

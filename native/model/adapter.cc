@@ -13,12 +13,6 @@
 
 namespace vpref {
 
-namespace {
-
-constexpr std::string_view kRoot = "base_model.model.";
-
-}  // namespace
-
 // One adapter on its way into a model: every tensor is checked and put where it acts.
 class AdapterLoader {
  public:
@@ -29,7 +23,7 @@ class AdapterLoader {
     check(!file_.tensors().empty(), "checkpoint", file_.path(), ": expected LoRA tensors, got none");
     for (const auto& [key, stored] : file_.tensors()) take(key, stored);
     for (const std::string& module : config_.modules_to_save()) check_saved(module);
-    // Copies of base weights come before what stands on them.
+    // Copies of base weights come before the LoRA pairs on them.
     for (const auto& [name, saved] : saved_) {
       if (saved.in_place) replace(name, saved);
     }
@@ -64,8 +58,8 @@ class AdapterLoader {
 
   void take(const std::string& key, const StoredTensor& stored) {
     const std::string path = without_wrappers(key);
-    const bool rooted = path.starts_with(kRoot);
-    const std::string below = rooted ? path.substr(kRoot.size()) : path;
+    const bool rooted = path.starts_with(kPeftRoot);
+    const std::string below = rooted ? path.substr(kPeftRoot.size()) : path;
     const KeyParts parts = split_key(without_wrappers(below));
     const bool embedding = parts.kind == Kind::embedding_a || parts.kind == Kind::embedding_b;
     const bool lora = embedding || parts.kind == Kind::lora_a || parts.kind == Kind::lora_b;

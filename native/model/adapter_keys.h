@@ -3,10 +3,14 @@
 #pragma once
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "model/family_tensors.h"
 
 namespace vpref {
+
+// The root of module paths in peft's files.
+inline constexpr std::string_view kPeftRoot = "base_model.model.";
 
 // A parsed key.
 struct KeyParts {

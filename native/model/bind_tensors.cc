@@ -12,19 +12,16 @@ namespace vpref {
 
 namespace {
 
-bool ends_with(const std::string& s, const char* suffix) { return std::string_view(s).ends_with(suffix); }
-
 // Buffers of old checkpoints that nothing reads.
 bool ignorable(const std::string& name) {
-  return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, "embeddings.position_ids");
+  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with("embeddings.position_ids");
 }
 
 // A tensor's path without the prefixes of training wrappers. LoRA tensors keep their names, because a model with LoRA
 // tensors is incomplete without them.
 std::string plain_name(const std::string& name) {
-  constexpr std::string_view kPeft = "base_model.model.";
   std::string path = without_wrappers(name);
-  if (path.starts_with(kPeft)) path = without_wrappers(path.substr(kPeft.size()));
+  if (path.starts_with(kPeftRoot)) path = without_wrappers(path.substr(kPeftRoot.size()));
   return path;
 }
 

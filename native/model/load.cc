@@ -71,7 +71,7 @@ Model::Model(const std::string& dir, Device device, DType compute, const std::op
   const auto is_packed = [](const StoredName& s) { return s.carried || (s.linear && s.linear->packed); };
   if (says_packed && std::none_of(stored_names_.begin(), stored_names_.end(), is_packed))
     notes_.push_back(cat(path,
-                         ": quantization_config: no weight is packed: they are taken as stored (transformers packs ",
+                         ": quantization_config: no weight is packed: weights are used as stored (transformers packs ",
                          "them at load; --quantize nf4 does so here)"));
 }
 

@@ -29,9 +29,12 @@ void check_writable(const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   struct stat s;
-  const bool is_folder = stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode);
-  check(access(folder.c_str(), W_OK | X_OK) == 0 && !is_folder, "io", path,
-        ": packed weights cannot be written to it: ", std::strerror(is_folder ? EISDIR : errno));
+  int reason = 0;
+  if (stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode))
+    reason = EISDIR;
+  else if (access(folder.c_str(), W_OK | X_OK) != 0)
+    reason = errno;
+  check(reason == 0, "io", path, ": packed weights cannot be written to it: ", std::strerror(reason));
 }
 
 std::string hex(uint64_t n) {

@@ -9,9 +9,11 @@ namespace vpref {
 
 void check_sample_settings(const SampleParams& params, const char* code) {
   const auto expect = [code](const char* name, double value, SettingRange range) {
-    check(value >= range.min && value > range.above && value <= range.max, code, name, ": expected a number ",
-          range.above >= range.min ? cat("above ", range.above) : cat("of at least ", range.min),
-          range.max < SettingRange{}.max ? cat(" and at most ", range.max) : "", ", got ", value);
+    // Not check(): it would make the texts of the range for every row of every step.
+    if (value >= range.min && value > range.above && value <= range.max) return;
+    throw Error(code, cat(name, ": expected a number ",
+                          range.above >= range.min ? cat("above ", range.above) : cat("of at least ", range.min),
+                          range.max < SettingRange{}.max ? cat(" and at most ", range.max) : "", ", got ", value));
   };
 #define VPREF_SAMPLE_CHECK(TYPE, NAME, DEFAULT, ...) expect(#NAME, double(params.NAME), __VA_ARGS__);
   VPREF_SAMPLE_SETTINGS(VPREF_SAMPLE_CHECK)

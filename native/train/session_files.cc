@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "model/adapter_keys.h"
 #include "model/safetensors.h"
 #include "train/session.h"
 
@@ -15,7 +16,6 @@ namespace vpref {
 namespace {
 
 constexpr const char *kRewardMean = "reward_mean", *kRewardCount = "reward_count";
-constexpr const char* kPeftPrefix = "base_model.model.";
 
 // Host copies of named tensors, for writing.
 struct HostTensors {
@@ -106,9 +106,9 @@ void TrainSession::save_adapter(const std::string& file) {
   ParameterStore& store = trainer_.trainable().store;
   for (size_t i = 0; i < store.parameters().size(); ++i) {
     const Parameter& p = store.parameters()[i];
-    host.add(ctx_, kPeftPrefix + p.name, natural_shape(p, store.master(int(i))));
+    host.add(ctx_, std::string(kPeftRoot) + p.name, natural_shape(p, store.master(int(i))));
   }
-  for (const auto& [name, key] : fixed_) host.named.emplace_back(kPeftPrefix + name, start_file_->view(key));
+  for (const auto& [name, key] : fixed_) host.named.emplace_back(std::string(kPeftRoot) + name, start_file_->view(key));
   Metadata metadata = {{"format", "pt"}};
   if (model_.form() != Packing::none) metadata.emplace_back(kTrainedOn, packing_name(model_.form()));
   write_safetensors(file, host.named, metadata);

@@ -112,7 +112,7 @@ test('a configuration that says 4 bits over weights that are not packed is noted
     input: `${JSON.stringify({ id: 'a', prompt: 'the' })}\n`,
   });
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /dense\/config\.json: quantization_config: no weight is packed: they are taken as stored/);
+  assert.match(stderr, /dense\/config\.json: quantization_config: no weight is packed: weights are used as stored/);
 });
 
 test('a judge that is not our own engine is not packed', async () => {

@@ -75,7 +75,7 @@ struct PackedKernels {
   void (*skinny)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
   // As ProductKernels::pack, for ProductKernels::cols rows.
   void (*pack)(const CodeRows& w, int64_t k, float* panel);
-  // What n codes that follow each other stand for, with one scale; of 4 bits (`book`) the first is in a high half.
+  // Unpacks n consecutive codes of one scale. 4-bit codes (with `book`): the first is in the high half of its byte.
   void (*unpack)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);
 };
 

@@ -120,8 +120,8 @@ static void packed_rows(Rows<const float> x, const CodeRows& w, int64_t k, float
 
 template <class C>
 static void packed_skinny_of(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y) {
-  using Few = void (*)(Rows<const float>, const CodeRows&, int64_t, float*);
-  static constexpr Few of[] = {
+  using Skinny = void (*)(Rows<const float>, const CodeRows&, int64_t, float*);
+  static constexpr Skinny of[] = {
       nullptr,           packed_rows<C, 1>,  packed_rows<C, 2>,  packed_rows<C, 3>,  packed_rows<C, 4>,
       packed_rows<C, 5>, packed_rows<C, 6>,  packed_rows<C, 7>,  packed_rows<C, 8>,
 #if defined(__AVX512F__)
@@ -191,7 +191,7 @@ struct Products {
   }
 #endif
 #if defined(__AVX512F__) || defined(__AVX2__)
-  // A byte a code; the last bits of a 16-bit shift come from the byte beside it.
+  // One byte per code, in order. A 16-bit shift moves in bits of the next byte; the mask removes them.
   static VPREF_INLINE __m128i in_order(__m128i both) {
     const __m128i half = _mm_set1_epi8(15);
     return _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(both, 4), half), _mm_and_si128(both, half));
@@ -199,7 +199,7 @@ struct Products {
 #endif
 };
 
-// A register of signed bytes as numbers. By name where the compiler would go through them one at a time.
+// A register of signed bytes as numbers. By intrinsics where the compiler would convert them one at a time.
 static inline F bytes_as_f32(const uint8_t* codes) {
 #if defined(__AVX512F__)
   return (F)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes))));

@@ -271,10 +271,10 @@ static void skinny(Rows<const typename A::Element> x, Rows<const W> w, int64_t k
 }
 
 template <class A, class W>
-static void few_of(Rows<const typename A::Element> x, int rows, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
-                   Rows<float> y) {
-  using Few = void (*)(Rows<const typename A::Element>, Rows<const W>, int64_t, int64_t, int64_t, Rows<float>);
-  static constexpr Few of[] = {
+static void skinny_of(Rows<const typename A::Element> x, int rows, Rows<const W> w, int64_t k, int64_t n0, int64_t n1,
+                      Rows<float> y) {
+  using Skinny = void (*)(Rows<const typename A::Element>, Rows<const W>, int64_t, int64_t, int64_t, Rows<float>);
+  static constexpr Skinny of[] = {
       nullptr,         skinny<A, 1, W>,  skinny<A, 2, W>,  skinny<A, 3, W>,  skinny<A, 4, W>,
       skinny<A, 5, W>, skinny<A, 6, W>,  skinny<A, 7, W>,  skinny<A, 8, W>,
 #if defined(__AVX512F__)
@@ -289,7 +289,7 @@ template <class A>
 static void skinny_products(Rows<const void> x_any, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1,
                             Rows<float> y) {
   const Rows<const typename A::Element> x{static_cast<const typename A::Element*>(x_any.data), x_any.stride};
-  const auto of_type = [&](auto* weights) { return few_of<A>(x, rows, Rows{weights, w.stride}, k, n0, n1, y); };
+  const auto of_type = [&](auto* weights) { return skinny_of<A>(x, rows, Rows{weights, w.stride}, k, n0, n1, y); };
   if (w.dtype == DType::bf16) return of_type(static_cast<const bf16_t*>(w.data));
   if (w.dtype == DType::f16) return of_type(static_cast<const f16_t*>(w.data));
   if constexpr (sizeof *x.data == sizeof(float)) of_type(static_cast<const float*>(w.data));
