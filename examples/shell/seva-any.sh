@@ -17,5 +17,7 @@ mkdir -p "$out"
 | vpref sample --model "$model" --views all --max-new-tokens 128 "${pixels[@]}" -o "$out/sampled.ndjson" --resume
 vpref pair --rule seva --summary "$out/pair.summary.ndjson" "$out/sampled.ndjson" \
 | vpref precompute-ref --model "$model" -o "$out/pairs.ndjson" --resume
+# A new run starts new metrics; a resumed one repeats the steps after its last checkpoint.
+[ -e "$out/adapter" ] || rm -f "$out/metrics.ndjson" "$out/summary.ndjson"
 vpref train "$out/pairs.ndjson" --model "$model" --summary "$out/summary.ndjson" -o "$out/adapter" --save-every 20 --resume "$@" >> "$out/metrics.ndjson"
 vpref report "$out/metrics.ndjson" "$out/summary.ndjson" "$out/pair.summary.ndjson" "$out/sampled.ndjson" "$out/pairs.ndjson" -o "$out/report.html"

@@ -3,7 +3,7 @@
 import { Flags, type Interfaces } from '@oclif/core';
 import { UsageError } from '../records/error.ts';
 import type { AnnotateSettings } from '../stages/annotate/open.ts';
-import { BATCH_PROVIDERS, computesHere, JUDGE_FORMS, ownGuide } from '../stages/annotate/providers/index.ts';
+import { BATCH_PROVIDERS, computesHere, hasServer, JUDGE_FORMS, ownGuide } from '../stages/annotate/providers/index.ts';
 import { rewardApiNames } from '../stages/annotate/providers/reward-apis.ts';
 import type { Tally } from '../stages/annotate/tally.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from './flags.ts';
@@ -127,7 +127,7 @@ export function annotateFigures(
 /** The settings from the flags. */
 export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): AnnotateSettings {
   const { flags, stop } = run;
-  checkRewardFlags(run);
+  checkJudgeFlags(run);
   for (const name of ['quantize', 'quantize-cache'])
     if (run.given.has(name) && !computesHere(flags.judge))
       throw new UsageError(`--${name}: expected --judge local:DIR`);
@@ -169,13 +169,18 @@ export function annotateSettings(run: RunContext<AnnotateFlags, unknown>): Annot
   };
 }
 
-/** Flags of reward judges are refused with other judges. A reward judge's server is in its name. */
-function checkRewardFlags({ flags, given }: RunContext<AnnotateFlags, unknown>): void {
+/** Throws UsageError for a flag that this judge does not use. A reward judge's server is in its name. */
+function checkJudgeFlags({ flags, given }: RunContext<AnnotateFlags, unknown>): void {
   const isReward = ownGuide(flags.judge) === 'reward';
   for (const name of ['reward-api', 'reward-template'])
     if (given.has(name) && !isReward) throw new UsageError(`--${name}: expected --judge reward:URL`);
   for (const name of ['base-url', 'reasoning-tokens', 'no-schema'])
     if (given.has(name) && isReward) throw new UsageError(`--${name}: expected none with --judge reward:URL`);
+  for (const name of ['base-url', 'key-env', 'reasoning-tokens'])
+    if (given.has(name) && !hasServer(flags.judge))
+      throw new UsageError(`--${name}: expected a judge at a server, got ${flags.judge}`);
+  if (given.has('batch-dir') && flags.batch === undefined)
+    throw new UsageError('--batch-dir: expected --batch submit or --batch collect with it');
 }
 
 /** Maximum concurrent requests. The engine batches them, and more concurrent questions share a prefix. */

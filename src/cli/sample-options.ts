@@ -8,6 +8,7 @@ import { STEER_ATTRIBUTES } from '../records/steerlm.ts';
 import { integerFlag, modelFlags, numberFlag, recordFlags } from './flags.ts';
 import { openModelOf } from './model-flags.ts';
 import { presetFlags } from './preset.ts';
+import { presetSettings } from './presets.ts';
 import type { RunContext } from './run-context.ts';
 
 const samplingFlag = ({
@@ -158,6 +159,11 @@ async function openEndpoint(
 ): Promise<Stage> {
   for (const name of ENGINE_FLAGS)
     if (run.given.has(name)) throw new UsageError(`--${name}: expected no --endpoint with it, the server decides this`);
+  run.noteUnused({ threads: 'the server computes the responses' });
+  const own = flags.preset === undefined ? {} : presetSettings(flags.preset, 'sample', flags.faithful === true);
+  const ignored = ENGINE_FLAGS.filter((name) => name in own);
+  if (ignored.length > 0)
+    run.warn(`--preset ${flags.preset}: --${ignored.join(', --')} has no effect, the server decides this`);
   const { splitLogin, withoutLogins } = await import('../records/server-url.ts');
   const server = splitLogin(baseUrl);
   if (server === undefined)

@@ -83,6 +83,9 @@ export default class Doctor extends RecordCommand {
 }
 
 const MODEL_FLAGS = [
+  'adapter',
+  'device',
+  'dtype',
   'image',
   'image-mode',
   'max-pixels',

@@ -39,7 +39,8 @@ otherwise:\n  questions   of ocr_vqa and gqa lose their line breaks (gluing word
       const counts = newImportCounts();
       if (!flags['check-images']) run.noteUnused({ threads: 'items are read by one thread' });
       const options = importOptions(args.format, flags);
-      if (flags.faithful && options.cleaning !== 'seva-faithful' && options.selection.limits.length === 0)
+      const { turns, limits } = options.selection;
+      if (flags.faithful && (turns === undefined || (options.cleaning !== 'seva-faithful' && limits.length === 0)))
         warnNoQuirk(run, 'an import without cleaning (--turns) and without --limit');
       run.atEnd(() => noteCounts(counts, options, run));
       const rereads = options.selection.limits.length > 0;

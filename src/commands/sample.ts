@@ -27,7 +27,8 @@ Assistant turns with content null are generated in order.
   async run(): Promise<void> {
     await this.runStage(Sample, async (run) => {
       const flags = withPreset(run.flags, 'sample', run.given);
-      if (flags.faithful && (!hasQuirk(flags.preset, 'sample') || run.given.has('template')))
+      const hasNoQuirk = !hasQuirk(flags.preset, 'sample') || run.given.has('template') || flags.endpoint !== undefined;
+      if (flags.faithful && hasNoQuirk)
         warnNoQuirk(run, flags.preset === undefined ? 'sampling without a preset' : `sampling as ${flags.preset}`);
       if (flags.beams > 1 && (flags.temperature > 0 || flags.n > 1))
         throw new UsageError('--beams: expected one response without sampling, got --temperature or -n with it');

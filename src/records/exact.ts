@@ -71,6 +71,8 @@ function newMarks() {
 }
 
 interface Level {
+  /** Index of its opening bracket. */
+  open: number;
   holder: Record<string, unknown>;
   isArray: boolean;
   key: string;
@@ -95,11 +97,15 @@ export function repeatedKey(value: unknown, text: string): Problem | undefined {
 function numQuotesBeforeColon(text: string): number {
   let count = 0;
   for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) {
-    let next = at + 1;
-    while (BLANKS.has(text.charCodeAt(next))) next += 1;
-    if (text.charCodeAt(next) === COLON) count += 1;
+    if (isBeforeColon(text, at)) count += 1;
   }
   return count;
+}
+
+function isBeforeColon(text: string, at: number): boolean {
+  let next = at + 1;
+  while (BLANKS.has(text.charCodeAt(next))) next += 1;
+  return text.charCodeAt(next) === COLON;
 }
 
 const COLON = 0x3a;
@@ -130,7 +136,7 @@ function walk(
   text: string,
   { notes, maxDepth }: { notes: boolean; maxDepth: number },
 ): Problem | undefined {
-  const root: Level = { holder: { '': value }, isArray: true, key: '', numKeys: 0 };
+  const root: Level = { open: 0, holder: { '': value }, isArray: true, key: '', numKeys: 0 };
   const levels: Level[] = [];
   let level = root;
   let expectsKey = false;
@@ -154,11 +160,11 @@ function walk(
         };
       levels.push(level);
       const isArray = code === OPEN_BRACKET;
-      level = { holder: holderOf(level.holder[level.key]), isArray, key: isArray ? '0' : '', numKeys: 0 };
+      level = { open: at, holder: holderOf(level.holder[level.key]), isArray, key: isArray ? '0' : '', numKeys: 0 };
       expectsKey = !isArray;
     } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
       if (!level.isArray && level.numKeys !== Object.keys(level.holder).length) {
-        const got = repeated(text, at);
+        const got = repeated(text, level.open, at);
         if (got !== undefined) problem ??= { path: pathOf(levels.slice(1)), expected: 'each key once', got };
       }
       level = levels.pop()!;
@@ -210,24 +216,24 @@ function pathOf(levels: readonly Level[]): string {
   return levels.reduce((path, { isArray, key }) => joinPath(path, isArray ? `[${key}]` : key), '');
 }
 
-/** The repeated key of the object that ends at `close`. */
-function repeated(text: string, close: number): string | undefined {
+/** The repeated key of the object from `open` to `close`. */
+function repeated(text: string, open: number, close: number): string | undefined {
   const seen = new Set<string>();
-  for (const key of keysBefore(text, close)) {
+  for (const key of keysBetween(text, open, close)) {
     if (seen.has(key)) return `${JSON.stringify(key)} twice`;
     seen.add(key);
   }
   return undefined;
 }
 
-/** The keys of the object that ends at `close`. */
-function keysBefore(text: string, close: number): string[] {
+/** The keys of the object from `begin` to `close`. */
+function keysBetween(text: string, begin: number, close: number): string[] {
   const open: string[][] = [];
-  for (let at = 0; at <= close; at++) {
+  for (let at = begin; at <= close; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
       const end = closingQuote(text, at);
-      if (/^\s*:/.test(text.slice(end + 1, end + 64))) open.at(-1)?.push(keyOf(text.slice(at, end + 1)));
+      if (isBeforeColon(text, end)) open.at(-1)?.push(keyOf(text.slice(at, end + 1)));
       at = end;
     } else if (code === OPEN_BRACE || code === OPEN_BRACKET) open.push([]);
     else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {

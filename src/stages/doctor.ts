@@ -11,7 +11,7 @@ import { findNonFinite } from '../engine/safetensors.ts';
 import { chosenPlan, type ImageOptions, readFamilyPlan } from '../model/images.ts';
 import { checkFolders, imageMarks } from '../model/load.ts';
 import { count } from '../records/count.ts';
-import { RunError } from '../records/error.ts';
+import { RunError, UsageError } from '../records/error.ts';
 import { SAMPLING_DEFAULTS } from '../records/sampling-settings.ts';
 import { BUILT_IN_TEMPLATES } from '../text/built-in-templates.ts';
 import { loadChatTemplate } from '../text/chat-template.ts';
@@ -59,6 +59,8 @@ export async function* examineModel(asked: ModelToExamine): AsyncGenerator<Check
   }
   const { family } = own;
   const plan = chosenPlan(own, asked.images);
+  if (plan === undefined && asked.pictures.length > 0)
+    throw new UsageError(`--image: ${family.modelTypes[0]} is a text-only family`);
   const policy = await attempt('model', 'see the message', () =>
     loadPolicy({
       ...{ model, adapters, device, dtype, tokenBytes: tokenizer.tokenBytes() },

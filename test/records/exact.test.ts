@@ -62,5 +62,7 @@ test('a repeated key is found beside strings with quotes and colons, and blanks 
     assert.equal(problem(text), undefined, text);
   const once = (path: string, key: string) => ({ path, expected: 'each key once', got: `"${key}" twice` });
   assert.deepEqual(problem('{"a" :1,"a":2}'), once('', 'a'));
+  assert.deepEqual(problem(`{"a"${' '.repeat(70)}:1,"a"${' '.repeat(70)}:2}`), once('', 'a'));
+  assert.deepEqual(problem('{"b":[{"x":1},{"y":2}],"b":1}'), once('', 'b'));
   assert.deepEqual(problem('{"a":"x\\":y","b":[{"c":1,"c":2}]}'), once('b[0]', 'c'));
 });

@@ -107,6 +107,7 @@ class EndpointSampler {
         ...Object.fromEntries(
           Object.entries(recordedSettings(sampling)).filter(([name]) => !this.#server.refuses(name)),
         ),
+        ...(sampling.stop.length > 0 && { stop: sampling.stop }),
         seed: sampling.seed,
       },
     };

@@ -34,6 +34,8 @@ export function recordSamplingParams(row: Row, options: SamplingParams): Samplin
       params.stop = list;
     }
   }
+  if (params.numBeams > 1 && (params.temperature > 0 || params.numSamples > 1))
+    throw new RecordError(row, 'sampling_params.beams', '1, or temperature 0 and n 1 with it', String(params.numBeams));
   return params;
 }
 

@@ -103,7 +103,15 @@ test('n samples of a prompt with its image, every option passed on', async (cont
       ...{ text: `re What is it? #${index} ${seed}`, view: 'original', label: 'vllm', finish_reason: 'stop', seed },
     })),
   );
-  assert.deepEqual(out.sampling, { model: 'm', temperature: 0.7, top_p: 0.9, top_k: 40, max_new_tokens: 50, seed: 0 });
+  assert.deepEqual(out.sampling, {
+    model: 'm',
+    temperature: 0.7,
+    top_p: 0.9,
+    top_k: 40,
+    max_new_tokens: 50,
+    stop: ['###'],
+    seed: 0,
+  });
 });
 
 test('a server that gives one response per request is asked until there are n', async (context) => {
@@ -172,6 +180,12 @@ test("log-probabilities under a name of their own, and the record's own paramete
   const [old, made] = results[0]!.records[0]!.responses as (Response & { endpoint_logps?: number })[];
   assert.equal(old!.text, 'old');
   assert.deepEqual([made!.endpoint_logps, made!.num_tokens, made!.logps], [-1.5, 2, undefined]);
+});
+
+test('sampling has the stop texts', async (context) => {
+  const record = { id: 'a', prompt: 'Q', sampling_params: { stop: ['END'] } };
+  const { results } = await sample(context, [record], {});
+  assert.deepEqual(results[0]!.records[0]!.sampling!.stop, ['END']);
 });
 
 test('a record whose sampling_params ask for what a server does not get is refused', async (context) => {
@@ -321,7 +335,7 @@ test('a refused parameter is omitted from then on, with one note, and is not in 
   const { results, server, warnings } = await sample(context, records, { stop: ['###'] }, behave);
   for (const { records: made } of results) {
     assert.equal(made[0]!.responses![0]!.text, 'yes');
-    assert.deepEqual(made[0]!.sampling, { model: 'm', top_p: 1, top_k: 0, max_new_tokens: 64, seed: 0 });
+    assert.deepEqual(made[0]!.sampling, { model: 'm', top_p: 1, top_k: 0, max_new_tokens: 64, stop: ['###'], seed: 0 });
   }
   assert.equal(warnings.length, 2);
   assert.ok(server.calls.length <= 10 + 2 * 8, String(server.calls.length));

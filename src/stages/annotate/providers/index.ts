@@ -50,6 +50,12 @@ export function computesHere(spec: string): boolean {
   return 'computesHere' in provider && provider.computesHere === true;
 }
 
+/** Whether the judge answers requests over HTTP. */
+export function hasServer(spec: string): boolean {
+  const { provider } = parseJudge(spec);
+  return 'api' in provider || ('hasServer' in provider && provider.hasServer === true);
+}
+
 /** The default guide of this judge; undefined: the general default. */
 export function ownGuide(spec: string): string | undefined {
   const { provider } = parseJudge(spec);

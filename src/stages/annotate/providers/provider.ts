@@ -47,6 +47,8 @@ export interface OwnProvider {
   operand: string;
   /** Runs on the engine in this process. */
   computesHere?: boolean;
+  /** Sends requests to a server. */
+  hasServer?: boolean;
   /** The only guide that works with this judge. */
   guide?: string;
   /** `operand`: the user's text. */

@@ -15,7 +15,7 @@ import { httpJudge, trimSlash } from './http-judge.ts';
 import type { JudgeOptions, OwnProvider } from './provider.ts';
 import { checkRendered, type RewardApiName, readReward, rewardApiNames, rewardApis } from './reward-apis.ts';
 
-export const reward: OwnProvider = { operand: 'URL', guide: 'reward', open: openReward };
+export const reward: OwnProvider = { operand: 'URL', hasServer: true, guide: 'reward', open: openReward };
 
 interface RewardServer {
   /** The user's text without a login. */
