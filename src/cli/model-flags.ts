@@ -97,7 +97,7 @@ export function imageOptions(flags: ImageFlagValues, isAsked: (name: string, val
 }
 
 /** `K=V` of --template-arg: V is JSON if it parses, else text. Throws UsageError. */
-export function templateArguments(given: readonly string[]): TemplateArgs {
+function templateArguments(given: readonly string[]): TemplateArgs {
   const args: TemplateArgs = {};
   for (const text of given) {
     const match = /^([A-Za-z_]\w*)=(.*)$/s.exec(text);

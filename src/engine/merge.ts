@@ -51,7 +51,7 @@ const TRAINED_ON = 'vpref.trained_on';
 const DTYPE_KEYS = ['dtype', 'torch_dtype'];
 
 /** The configuration of the written weights: transformers loads them in its dtype. */
-export function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boolean): Record<string, unknown> {
+function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boolean): Record<string, unknown> {
   const named = dtype === 'f32' ? 'float32' : 'float16';
   const changed = (part: object): Record<string, unknown> =>
     Object.fromEntries(

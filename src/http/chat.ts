@@ -146,7 +146,7 @@ export function endOf({ finishReason }: ChatChoice): 'stop' | 'length' | 'filter
 }
 
 /** The outcome of one choice by its finish reason. */
-export function choiceAttempt(choice: ChatChoice, about: Partial<Attempt> = {}): Attempt {
+function choiceAttempt(choice: ChatChoice, about: Partial<Attempt> = {}): Attempt {
   const end = endOf(choice);
   const why = `finish_reason ${choice.finishReason}`;
   if (choice.refusal !== undefined) return failed('refused', choice.refusal, about);

@@ -126,7 +126,7 @@ export async function scoreResponses(
 }
 
 /** Throws RunError{"too-long"} if `length` exceeds the model's positions. */
-export function checkLength(length: number, context: ModelContext, what: string): void {
+function checkLength(length: number, context: ModelContext, what: string): void {
   const { maxPositions } = context.engine.info;
   if (length > maxPositions) {
     throw new RunError(

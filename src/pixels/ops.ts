@@ -223,7 +223,7 @@ export function sizeAfter(image: Size, op: ViewOp): Size {
 }
 
 /** The operation with its defaults. Throws PixelError for an unknown operation or an invalid parameter. */
-export function checkedOp(op: ViewOp): { known: PixelOp; full: ViewOp } {
+function checkedOp(op: ViewOp): { known: PixelOp; full: ViewOp } {
   const known = Object.hasOwn(PIXEL_OPS, op.op) ? PIXEL_OPS[op.op] : undefined;
   if (known === undefined) {
     throw new PixelError('op', 'op', `one of ${Object.keys(PIXEL_OPS).join(' ')}`, JSON.stringify(op.op));

@@ -10,7 +10,7 @@ export class UsageError extends Error {
 export const BAD_RECORD = 'bad-record';
 
 /** Text for "got ...": long values (an image in base64) are cut. */
-export function shortened(text: string): string {
+function shortened(text: string): string {
   return text.length > MAX_GOT ? `${text.slice(0, MAX_GOT).replace(/[\ud800-\udbff]$/, '')}...` : text;
 }
 
