@@ -4,18 +4,18 @@ import { readFileSync } from 'node:fs';
 
 /** Packages for --help and oclif's own errors: bundled, evaluated on first use. */
 const BUNDLED = ['clean-stack', 'ejs', 'indent-string', 'string-width', 'widest-line', 'wrap-ansi'];
-/** For plugins, spinners, prompts, oclif's own timing, and a start without manifest: loaded on first use from where oclif is installed. */
+/** For plugins, spinners, arguments from stdin, oclif's own timing, a start without manifest: loaded on first use from where oclif is installed. */
 const INSTALLED = [
-  ...['ansi-escapes', 'cli-spinners', 'lilconfig', 'minimatch', 'semver', 'tinyglobby', 'wordwrap'],
+  ...['ansi-escapes', 'cli-spinners', 'lilconfig', 'minimatch', 'semver', 'tinyglobby'],
   ...['node:perf_hooks', 'node:readline'],
 ];
 
 const names = [...BUNDLED, ...INSTALLED];
 const requires = new RegExp(
-  `^( *const \\w+ = )((?:__import\\w+\\()?)(require\\(['"](${names.join('|')})['"]\\))(\\)?);$`,
+  `^( *const )(\\w+)( = (?:__import\\w+\\()?)(require\\(['"](${names.join('|')})['"]\\))(\\)?);$`,
   'gm',
 );
-// oclif only reads properties of them.
+// Enough where only properties are read.
 const onUse =
   '\nfunction onUse(load) { let loaded; return new Proxy({}, { get: (_, key) => (loaded ??= load())[key] }); }\n';
 
@@ -29,10 +29,12 @@ export const oclifStart = {
     const missed = new Set([...names, collated]);
     onLoad({ filter: /\/@oclif\/core\/lib\/.*\.js$/ }, ({ path }) => {
       const text = readFileSync(path, 'utf8');
-      const deferred = text.replace(requires, (_, head, open, required, name, close) => {
+      const deferred = text.replace(requires, (definition, head, variable, open, required, name, close = '') => {
+        if (new RegExp(`\\b${variable}\\b(?!\\.)`).test(text.replace(definition, '')))
+          throw new Error(`${path}: expected only properties of ${variable} to be read`);
         missed.delete(name);
         const load = BUNDLED.includes(name) ? required : `requireFromOclif('${name}')`;
-        return `${head}onUse(() => ${open}${load}${close});`;
+        return `${head}${variable} = onUse(() => ${open.slice(3)}${load}${close});`;
       });
       const contents = deferred.replaceAll(collated, () => {
         missed.delete(collated);
