@@ -241,18 +241,20 @@ void pack_scales(const float* absmax, PackedWeight& to) {
   }
 }
 
-void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* out) {
+void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* out, int64_t step) {
   if (!w.nested()) {
-    std::copy_n(w.scales.as<float>() + begin, count, out);
+    const float* scales = w.scales.as<float>() + begin;
+    for (int64_t i = 0; i < count; ++i) out[i * step] = scales[i];
     return;
   }
   const uint8_t* codes = w.scales.as<uint8_t>() + begin;
-  const float *book = w.nested_book.as<float>(), *scales = w.nested_scales.as<float>();
+  const float *book = w.nested_book.as<float>(), offset = w.offset;
   for (int64_t i = 0; i < count;) {
     const int64_t nest = (begin + i) / w.nested_block, stop = std::min(count, (nest + 1) * w.nested_block - begin);
+    const float scale = w.nested_scales.as<float>()[nest];
     for (; i < stop; ++i) {
-      const float product = book[codes[i]] * scales[nest];
-      out[i] = product + w.offset;
+      const float product = book[codes[i]] * scale;
+      out[i * step] = product + offset;
     }
   }
 }
