@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prepares the weights for the ops, once before the first step: converts, packs, or uploads them to the GPU.
 #include <algorithm>
-#include <sstream>
 
+#include "core/byte_text.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "model/load.h"
@@ -11,13 +11,6 @@
 namespace vpref {
 
 namespace {
-
-std::string gibibytes(size_t bytes) {
-  std::ostringstream s;
-  s.precision(3);
-  s << double(bytes) / double(size_t(1) << 30) << " GiB";
-  return s.str();
-}
 
 // Arena bytes of upload_packed.
 size_t aligned_bytes(const PackedWeight& w) {
