@@ -79,10 +79,20 @@ TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
       Operand all = operand(DType::f32, {most, s.n}, before);
       packed_linear(ctx, x.view(), w.weight, &bias.view(), all.view(), 0.5f);
       const Values together = all.read();
-      for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1}, {15, 1}, {3, 2}, {6, 4}, {9, 7}, {0, 16},
-                                        {20, 13}, {30, 24}, {12, 25}, {3, 47}}) {
+      for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1},
+                                        {15, 1},
+                                        {3, 2},
+                                        {6, 4},
+                                        {9, 7},
+                                        {0, 16},
+                                        {20, 13},
+                                        {30, 24},
+                                        {12, 25},
+                                        {3, 47}}) {
         if (first + rows > most) continue;
-        const auto part = [&](const Values& of) { return Values(&of[size_t(first * s.n)], &of[size_t(first * s.n)] + rows * s.n); };
+        const auto part = [&](const Values& of) {
+          return Values(&of[size_t(first * s.n)], &of[size_t(first * s.n)] + rows * s.n);
+        };
         Operand some = operand(DType::f32, {rows, s.n}, part(before));
         packed_linear(ctx, x.view().rows(first, rows), w.weight, &bias.view(), some.view(), 0.5f);
         EXPECT_EQ(some.read(), part(together)) << packing_name(packing) << " " << s.k << " " << first << " " << rows;
