@@ -248,14 +248,18 @@ void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* ou
     return;
   }
   const uint8_t* codes = w.scales.as<uint8_t>() + begin;
-  const float *book = w.nested_book.as<float>(), offset = w.offset;
-  for (int64_t i = 0; i < count;) {
-    const int64_t nest = (begin + i) / w.nested_block, stop = std::min(count, (nest + 1) * w.nested_block - begin);
-    const float scale = w.nested_scales.as<float>()[nest];
-    for (; i < stop; ++i) {
+  const float *book = w.nested_book.as<float>(), *nested = w.nested_scales.as<float>() + begin / w.nested_block;
+  const float offset = w.offset;
+  int64_t left = w.nested_block - begin % w.nested_block;  // of this nested block
+  for (; count > 0; left = w.nested_block, ++nested) {
+    const int64_t some = std::min(count, left);
+    const float scale = *nested;
+    for (int64_t i = 0; i < some; ++i, out += step) {
       const float product = book[codes[i]] * scale;
-      out[i * step] = product + offset;
+      *out = product + offset;
     }
+    codes += some;
+    count -= some;
   }
 }
 

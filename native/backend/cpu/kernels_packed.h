@@ -11,50 +11,52 @@ namespace vpref::cpu::VPREF_ISA {
 
 #define VPREF_INLINE __attribute__((always_inline))
 
-// The codes of a lane. `value` returns the numbers of code `e` of every lane, before the scale.
+// The codes of a register of lanes, read from memory from any of its bytes on: that spares shifts. `value` returns the
+// numbers of code `e` of every lane, before the scale.
 struct EightBit {
   static constexpr int64_t per_lane = 4, scaled_lanes = 0;  // scaled_lanes: lanes per scale; 0: one scale for all
   explicit EightBit(const float*) {}
+  VPREF_INLINE F value(const uint8_t* lanes, int e) const {
+    U at;
+    std::memcpy(&at, lanes + e, sizeof at);
 #if defined(__AVX512F__)
-  // The code plus 128 as the low bits of a float's mantissa: fewer shifts than to extend its sign.
-  VPREF_INLINE F value(U lanes, int e) const {
+    // The code plus 128 as the low bits of a float's mantissa.
     constexpr int kXorOfAnd = 0x6a;
-    const U at = e < 2 ? lanes : lanes >> 16;
-    const auto number = [at](uint32_t mask, uint32_t bits, float zero) VPREF_INLINE {
-      return (F)_mm512_ternarylogic_epi32((__m512i)at, _mm512_set1_epi32(int(mask)), _mm512_set1_epi32(int(bits)),
-                                          kXorOfAnd) -
-             splat(zero);
-    };
-    return e % 2 == 0 ? number(0xffu, 0x4b000080u, 0x1p23f + 128) : number(0xff00u, 0x47008000u, 0x1p15f + 128);
-  }
+    return (F)_mm512_ternarylogic_epi32((__m512i)at, _mm512_set1_epi32(0xff), _mm512_set1_epi32(0x4b000080),
+                                        kXorOfAnd) -
+           splat(0x1p23f + 128);
 #else
-  VPREF_INLINE F value(U lanes, int e) const { return __builtin_convertvector((I)(lanes << (24 - 8 * e)) >> 24, F); }
+    return __builtin_convertvector((I)(at << 24) >> 24, F);
 #endif
+  }
 };
 
 struct FourBit {
   static constexpr int64_t per_lane = 8, scaled_lanes = kScaledCodes / per_lane;
-  static VPREF_INLINE int shift_of(int e) { return e / 2 * 8 + (e % 2 == 0 ? 4 : 0); }
+  VPREF_INLINE U index(const uint8_t* lanes, int e) const {
+    U at;
+    std::memcpy(&at, lanes + e / 2, sizeof at);
+    return e % 2 == 0 ? at >> 4 : at;
+  }
 #if defined(__AVX512F__)
   F book;
   explicit FourBit(const float* values) : book(load(values)) {}
-  VPREF_INLINE F value(U lanes, int e) const {
-    return (F)_mm512_permutexvar_ps((__m512i)(lanes >> shift_of(e)), (__m512)book);
+  VPREF_INLINE F value(const uint8_t* lanes, int e) const {
+    return (F)_mm512_permutexvar_ps((__m512i)index(lanes, e), (__m512)book);
   }
 #elif defined(__AVX2__)
   F low, high;
   explicit FourBit(const float* values) : low(load(values)), high(load(values + 8)) {}
-  VPREF_INLINE F value(U lanes, int e) const {
-    const int shift = shift_of(e);
-    const __m256i at = (__m256i)(lanes >> shift);
-    return (F)_mm256_blendv_ps(_mm256_permutevar8x32_ps((__m256)low, at), _mm256_permutevar8x32_ps((__m256)high, at),
-                               (__m256)(lanes << (28 - shift)));
+  VPREF_INLINE F value(const uint8_t* lanes, int e) const {
+    const U at = index(lanes, e);
+    return (F)_mm256_blendv_ps(_mm256_permutevar8x32_ps((__m256)low, (__m256i)at),
+                               _mm256_permutevar8x32_ps((__m256)high, (__m256i)at), (__m256)(at << 28));
   }
 #else
   const float* book;
   explicit FourBit(const float* values) : book(values) {}
-  VPREF_INLINE F value(U lanes, int e) const {
-    const U at = (lanes >> shift_of(e)) & 15u;
+  VPREF_INLINE F value(const uint8_t* lanes, int e) const {
+    const U at = index(lanes, e) & 15u;
     F out{};
     for (int i = 0; i < kLanes; ++i) out[i] = book[at[i]];
     return out;
@@ -63,56 +65,73 @@ struct FourBit {
 };
 
 // The codes of G registers of rows from row `first` on, a register's width of bytes at a time, transposed. Bytes are
-// first copied in longer pieces of a row: where rows are a power of two apart, a column of them shares cache sets.
+// first copied in longer pieces of a row if rows are a power of two apart, where a column of them shares cache sets.
 template <int G>
 class CodeColumns {
  public:
-  CodeColumns(const CodeRows& w, int first, int64_t bytes) : bytes_(bytes), ahead_(w.ahead) {
-    for (int g = 0; g < G; ++g) row_pointers(w.codes, w.stride, first + g * kLanes, w.count, row_[g]);
+  CodeColumns(const CodeRows& w, int first, int64_t bytes)
+      : bytes_(bytes), ahead_(w.ahead), copies_(w.stride % kSharedSets == 0) {
+    for (int r = 0; r < G * kLanes; ++r) row_[r] = w.codes + (first + r < w.count ? first + r : w.count - 1) * w.stride;
   }
 
   // Bytes [at, at + kVectorBytes) of the rows, zeros beyond the end.
   VPREF_INLINE void read(int64_t at) {
-    if (at % kPiece == 0) copy_piece(at);
+    const bool direct = !copies_ && at + kVectorBytes <= bytes_;
+    if (!direct && at >= piece_end_) {
+      copy_piece(at);
+      piece_end_ = at + kPiece;
+    }
+    const uint8_t* piece = piece_ + (at + kPiece - piece_end_);
     for (int g = 0; g < G; ++g) {
       F columns[kLanes];
+      if (direct) {
 #pragma GCC unroll 16
-      for (int r = 0; r < kLanes; ++r)
-        std::memcpy(&columns[r], piece_ + (g * kLanes + r) * kPitch + at % kPiece, sizeof(F));
+        for (int r = 0; r < kLanes; ++r) std::memcpy(&columns[r], row_[g * kLanes + r] + at, sizeof(F));
+      } else {
+#pragma GCC unroll 16
+        for (int r = 0; r < kLanes; ++r) std::memcpy(&columns[r], piece + (g * kLanes + r) * kPitch, sizeof(F));
+      }
       transpose(columns);
 #pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j) lanes_[j][g] = (U)columns[j];
+      for (int j = 0; j < kLanes; ++j) std::memcpy(lanes_ + (j * G + g) * kVectorBytes, &columns[j], sizeof(F));
     }
   }
-  VPREF_INLINE U lanes(int64_t j, int g) const { return lanes_[j][g]; }
+  VPREF_INLINE const uint8_t* lanes(int64_t j, int g) const { return lanes_ + (j * G + g) * kVectorBytes; }
   // One row of each register per call: many requests at a time would wait for each other.
   VPREF_INLINE void prefetch(int64_t at, int64_t row) const {
-    for (int g = 0; g < G; ++g) __builtin_prefetch(row_[g][row] + at + ahead_, 0, 2);
+    for (int g = 0; g < G; ++g) __builtin_prefetch(row_[g * kLanes + row] + at + ahead_, 0, 2);
   }
 
  private:
-  static constexpr int64_t kPiece = 4 * kVectorBytes, kPitch = kPiece + 64;
+  static constexpr int64_t kPiece = 4 * kVectorBytes, kPitch = kPiece + 64, kSharedSets = 1024;
 
-  void copy_piece(int64_t at) {
-    for (int g = 0; g < G; ++g)
-      for (int r = 0; r < kLanes; ++r) {
-        const uint8_t* from = row_[g][r] + at;
-        uint8_t* to = piece_ + (g * kLanes + r) * kPitch;
-        int64_t c = 0;
-        for (; c < kPiece && at + c + kVectorBytes <= bytes_; c += kVectorBytes) {
-          F some;
-          std::memcpy(&some, from + c, sizeof some);
-          std::memcpy(to + c, &some, sizeof some);
-        }
-        if (c == kPiece || at + c >= bytes_) continue;
-        std::memset(to + c, 0, kVectorBytes);
-        std::memcpy(to + c, from + c, size_t(bytes_ - at - c));
+  VPREF_INLINE void copy_piece(int64_t at) {
+    const int64_t left = bytes_ - at;
+    if (left >= kPiece) return copy_registers<kPiece / kVectorBytes>(at);
+    if (left >= kPiece / 2) copy_registers<kPiece / kVectorBytes / 2>(at);
+    for (int64_t c = left >= kPiece / 2 ? kPiece / 2 : 0; c < left; c += kVectorBytes)
+      for (int r = 0; r < G * kLanes; ++r) {
+        uint8_t part[kVectorBytes] = {};
+        std::memcpy(part, row_[r] + at + c, size_t(left - c < kVectorBytes ? left - c : kVectorBytes));
+        std::memcpy(piece_ + r * kPitch + c, part, sizeof part);
       }
   }
 
-  const uint8_t* row_[G][kLanes];
-  int64_t bytes_, ahead_;
-  alignas(64) U lanes_[kLanes][G];
+  template <int Count>
+  VPREF_INLINE void copy_registers(int64_t at) {
+    for (int r = 0; r < G * kLanes; ++r) {
+      F some[Count];
+#pragma GCC unroll 4
+      for (int c = 0; c < Count; ++c) std::memcpy(&some[c], row_[r] + at + c * kVectorBytes, sizeof(F));
+#pragma GCC unroll 4
+      for (int c = 0; c < Count; ++c) std::memcpy(piece_ + r * kPitch + c * kVectorBytes, &some[c], sizeof(F));
+    }
+  }
+
+  const uint8_t* row_[G * kLanes];
+  int64_t bytes_, ahead_, piece_end_ = 0;
+  bool copies_;
+  alignas(64) uint8_t lanes_[kLanes * G * kVectorBytes + 64];  // the last register is read beyond its end
   alignas(64) uint8_t piece_[G * kLanes * kPitch];
 };
 
