@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { bundledPackages, licenseText } from './licenses.mjs';
+import { oclifStart, withCommonJsNames } from './oclif-start.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
@@ -61,14 +62,11 @@ const { metafile } = await build({
   chunkNames: 'chunks/[name]-[hash]',
   // oclif imports typescript only to run sources, which the bundle does not.
   external: [...external.flatMap((name) => [name, `${name}/*`]), '@img/sharp*', '*.node', 'typescript'],
-  // oclif is CommonJS and needs these.
-  banner: {
-    js: "import{createRequire as vprefRequire}from'node:module';import{fileURLToPath as vprefPath}from'node:url';const require=vprefRequire(import.meta.url),__filename=vprefPath(import.meta.url),__dirname=vprefPath(new URL('.',import.meta.url));",
-  },
-  plugins: [sharpLibrary],
+  plugins: [sharpLibrary, oclifStart],
   logLevel: 'warning',
 });
 
+for (const path of Object.keys(metafile.outputs)) writeFileSync(path, withCommonJsNames(readFileSync(path, 'utf8')));
 writeFileSync(`${out}/THIRD-PARTY-LICENSES`, licenseText(bundledPackages(metafile)));
 rmSync('dist', { recursive: true, force: true });
 renameSync(out, 'dist');

@@ -210,6 +210,17 @@ describe('the package', () => {
       );
   });
 
+  test('what oclif needs only without a manifest is found where oclif is installed', async () => {
+    const folder = install();
+    const setting = { path: programs(...BASICS), home: temporaryFolder('home') };
+    const usual = await run(folder, setting, ['--help']);
+    rmSync(join(folder, 'oclif.manifest.json'));
+    const found = await run(folder, setting, ['--help']);
+    assert.match(usual.stdout, /^PROMPTS AND IMAGES\n {2}import /m);
+    assert.deepEqual(found, usual);
+    assert.equal((await run(folder, setting, ['pair', '--rule', 'given'], '')).code, 0);
+  });
+
   test('without an engine, a command names what to install, and builds nothing for a model that it cannot open', async () => {
     const folder = install();
     const setting = { path: programs(...BASICS), home: temporaryFolder('home') };

@@ -7,7 +7,7 @@ import { RecordError, RunError, UsageError } from '../records/error.ts';
 import { describeValue } from '../records/field.ts';
 import { IdSet } from '../records/id-set.ts';
 import { type Line, readLines } from '../records/lines.ts';
-import { parseRecord, verbatimFields } from '../records/parse-record.ts';
+import { parseRecord } from '../records/parse-record.ts';
 import type { VprefRecord } from '../records/record.ts';
 import type { RunCounts } from './progress.ts';
 import type { Shard } from './shard.ts';
@@ -98,7 +98,7 @@ function parseRow({ line, value, text, error }: Line, source: string, ids: IdSet
     if (!ids.add(record.id))
       throw new RecordError({ source, line }, 'id', 'an id not seen before', describeValue(record.id));
     if (freezesInput) freeze(record);
-    return { record, source, line, input: { text, record, verbatim: verbatimFields(text, value) } };
+    return { record, source, line, input: { text, record } };
   } catch (cause) {
     if (!(cause instanceof RecordError)) throw cause;
     const hasId = cause.field !== 'id' && typeof (value as VprefRecord | null)?.id === 'string';

@@ -32,6 +32,7 @@ export async function pipeRows(
   stage: Stage,
   options: PipeOptions,
 ): Promise<void> {
+  if (stage.ofRow !== undefined) return pipeEachRow(batches, stage.ofRow, options);
   const { sink, onError } = options;
   const waiting = new Queue<InputRow | BadRow>();
   let stopped = false;
@@ -71,6 +72,27 @@ export async function pipeRows(
   } finally {
     stopped = true;
   }
+}
+
+/** The same for a stage that makes each result at once: without turns of the event queue, and nothing waits. */
+async function pipeEachRow(
+  batches: AsyncIterable<Iterable<InputRow | BadRow>>,
+  ofRow: NonNullable<Stage['ofRow']>,
+  options: PipeOptions,
+): Promise<void> {
+  const { sink, reporter } = options;
+  const writer = new ResultWriter(options);
+  for await (const batch of batches)
+    for (const row of batch) {
+      if (isBad(row)) writer.write(resultOfBad(row));
+      else if (row.record.error !== undefined) writer.passOn(row);
+      else {
+        const result = ofRow(row);
+        reporter.figures.see?.(result);
+        writer.write(result);
+      }
+      if (sink.ready !== undefined) await sink.ready;
+    }
 }
 
 /** The same for results without an input record; finished ones are skipped. */

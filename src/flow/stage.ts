@@ -30,16 +30,26 @@ export interface RowResult {
 }
 
 /** A stage. Throws only for failures that must stop the run; a failed row is a result with `error`. */
-export type Stage = (rows: AsyncIterable<Row>) => AsyncIterable<RowResult>;
+export interface Stage {
+  (rows: AsyncIterable<Row>): AsyncIterable<RowResult>;
+  /** The same for one row, if each result depends on its row only, and needs no waiting. */
+  ofRow?(row: Row): RowResult;
+}
 
 /** Stage from a function of one record. A RecordError or RunError it throws becomes the row's `error`. */
 export function mapRows(fn: (row: Row) => VprefRecord[] | { dropped: string }): Stage {
-  return async function* (rows) {
-    for await (const row of rows) {
-      const out = attempt(() => fn(row));
-      yield Array.isArray(out) ? { row, records: out } : { row, records: [], ...out };
+  const ofRow = (row: Row): RowResult => {
+    try {
+      const out = fn(row);
+      return Array.isArray(out) ? { row, records: out } : { row, records: [], ...out };
+    } catch (cause) {
+      return { row, records: [], error: rowError(cause) };
     }
   };
+  async function* stage(rows: AsyncIterable<Row>) {
+    for await (const row of rows) yield ofRow(row);
+  }
+  return Object.assign(stage, { ofRow });
 }
 
 /** Stage from an async function of one record, `concurrency` rows at a time, results in input order. */
@@ -60,14 +70,6 @@ export function mapRowsConcurrently(
     }
     while (pending.length > 0) yield await pending.shift()!;
   };
-}
-
-function attempt(fn: () => VprefRecord[] | { dropped: string }) {
-  try {
-    return fn();
-  } catch (cause) {
-    return { error: rowError(cause) };
-  }
 }
 
 /** The row's failure from a thrown error; programming errors (TypeError and the like) are rethrown. */

@@ -2,7 +2,18 @@
 // Lossless JSON: numbers that JavaScript would write differently (1.0, integers beyond 2^53) keep their text beside
 // the value. A repeated key or too deep nesting is an error of the row, neither ignored nor fatal.
 import { joinPath, type Problem } from './field.ts';
-import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
+import {
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COLON,
+  COMMA,
+  closingQuote,
+  DIGIT_0,
+  DIGIT_9,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from './json-chars.ts';
 
 /** Maximum nesting of rewritten values, because JavaScript writes JSON, and Python reads it, by recursion. */
 export const MAX_DEPTH = 1000;
@@ -108,22 +119,28 @@ function isBeforeColon(text: string, at: number): boolean {
   return text.charCodeAt(next) === COLON;
 }
 
-const COLON = 0x3a;
 const BLANKS: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
 /** Keys of all objects in the value. */
-function numKeys(value: unknown): number {
+export function numKeys(value: unknown): number {
   let count = 0;
-  const left = [value];
+  const left = isHolder(value) ? [value] : [];
   while (left.length > 0) {
-    const holder = left.pop();
-    if (typeof holder !== 'object' || holder === null) continue;
-    const members = Object.values(holder);
-    if (!Array.isArray(holder)) count += members.length;
-    for (const member of members) if (typeof member === 'object') left.push(member);
+    const holder = left.pop()!;
+    if (Array.isArray(holder)) {
+      for (const member of holder) if (isHolder(member)) left.push(member);
+      continue;
+    }
+    for (const key in holder) {
+      count += 1;
+      const member: unknown = holder[key as never];
+      if (isHolder(member)) left.push(member);
+    }
   }
   return count;
 }
+
+const isHolder = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 /** The id holder[key] as text: an integer with all its digits. */
 export function idText(holder: object, key: string): string {
@@ -189,8 +206,6 @@ function holderOf(value: unknown): Level['holder'] {
 }
 
 const MINUS = 0x2d;
-const DIGIT_0 = 0x30;
-const DIGIT_9 = 0x39;
 
 function numberEnd(text: string, from: number): number {
   let end = from + 1;
@@ -202,14 +217,6 @@ const NUMBER_CHARS: ReadonlySet<number> = new Set([...'0123456789+-.eE'].map((ch
 
 function keyOf(quoted: string): string {
   return quoted.includes('\\') ? JSON.parse(quoted) : quoted.slice(1, -1);
-}
-
-function closingQuote(text: string, opening: number): number {
-  for (let end = text.indexOf('"', opening + 1); ; end = text.indexOf('"', end + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes += 1;
-    if (backslashes % 2 === 0) return end;
-  }
 }
 
 function pathOf(levels: readonly Level[]): string {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads and writes NDJSON. readLines is the hot path, with its own splitter; readNdjson extends the `ndjson` package,
 // for side files and live pipes. Both give the same lines; bench/ndjson measures the ratio.
-import { constants, isUtf8 } from 'node:buffer';
+import { constants, isAscii, isUtf8 } from 'node:buffer';
 import type { Transform } from 'node:stream';
 import { RecordError, RunError } from './error.ts';
 import { stringifyExact } from './exact.ts';
@@ -32,7 +32,10 @@ export async function* readLines(chunks: Chunks, source: string): AsyncGenerator
   const at = { source, line: 0 };
   for await (const bytes of wholeLines(chunks)) {
     if (bytes === TOO_LONG) yield [tooLong(at)];
-    else yield bytes.length < MAX_LINE_BYTES && isUtf8(bytes) ? parseText(bytes.toString(), at) : parseBytes(bytes, at);
+    else if (bytes.length >= MAX_LINE_BYTES) yield parseBytes(bytes, at);
+    // ASCII is copied, ten times as fast as UTF-8 is decoded.
+    else if (isAscii(bytes)) yield parseText(bytes.toString('latin1'), at);
+    else yield isUtf8(bytes) ? parseText(bytes.toString(), at) : parseBytes(bytes, at);
   }
 }
 

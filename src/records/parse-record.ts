@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Converts a parsed line to a record, and a record to text.
 import { RunError } from './error.ts';
-import { repeatedKey } from './exact.ts';
+import { numKeys, repeatedKey } from './exact.ts';
 import { checkShape, isObject, type Place } from './field.ts';
-import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
+import { fieldSpans } from './field-spans.ts';
+import { CLOSE_BRACE, CLOSE_BRACKET, COMMA, closingQuote, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-chars.ts';
 import { formatLine } from './lines.ts';
 import type { VprefRecord } from './record.ts';
 import { recordShape } from './record-shape.ts';
@@ -19,7 +20,6 @@ export function parseRecord(value: unknown, at: Place): VprefRecord {
 export interface InputText {
   text: string;
   record: object;
-  verbatim?: VerbatimFields | undefined;
 }
 
 /**
@@ -30,11 +30,14 @@ export function formatRecord(record: object, input?: InputText): string {
   if (input === undefined) return formatLine(record);
   const appended = formatAppended(record as Members, input);
   if (appended !== undefined) return appended;
+  const kept = formatKept(record as Members, input);
+  if (kept !== undefined) return kept;
   // The rest is written from values, which have lost one of two repeated keys.
   const problem = repeatedKey(input.record, input.text);
   if (problem !== undefined)
     throw new RunError('not-json', `${problem.path || 'record'}: expected ${problem.expected}, got ${problem.got}`);
-  return input.verbatim === undefined ? formatLine(record) : formatVerbatim(record, input.verbatim);
+  const verbatim = verbatimFields(input.text, input.record);
+  return verbatim === undefined ? formatLine(record) : formatVerbatim(record, verbatim);
 }
 
 type Members = Record<string, unknown>;
@@ -57,11 +60,33 @@ function formatAppended(record: Members, { text, record: input }: InputText): st
   }
   const end = text.lastIndexOf('}');
   let line = head + text.slice(start, end).trim();
-  for (; count < names.length; count++) {
-    const value = record[names[count]!];
-    if (value !== undefined) line += `,${JSON.stringify(names[count])}:${formatValue(value)}`;
-  }
+  for (; count < names.length; count++) line += member(names[count]!, record[names[count]!]);
   return `${line}}`;
+}
+
+/** Fast path for a text that JavaScript would print alike: a kept field is copied from it. */
+function formatKept(record: Members, { text, record: values }: InputText): string | undefined {
+  const spans = fieldSpans(text);
+  // Fewer keys than in the text: one is repeated.
+  if (spans === undefined || spans.numKeys !== numKeys(values)) return undefined;
+  const input = values as Members;
+  const names = Object.keys(input);
+  let line = '';
+  for (const name of Object.keys(record)) {
+    const value = record[name];
+    const place = names.indexOf(name);
+    const kept = place < 0 ? '' : text.slice(spans.starts[place], spans.ends[place]);
+    if (place >= 0 && value === input[name]) line += `,${kept}`;
+    // A copy of a field keeps the text of its numbers too.
+    else if (typeof value === 'object' && isRisky(`${kept},`)) return undefined;
+    else line += member(name, value);
+  }
+  return `{${line.slice(1)}}`;
+}
+
+/** A field after another one. */
+function member(name: string, value: unknown): string {
+  return value === undefined ? '' : `,${JSON.stringify(name)}:${formatValue(value)}`;
 }
 
 function formatValue(value: unknown): string {
@@ -71,8 +96,8 @@ function formatValue(value: unknown): string {
 /** Top-level fields whose numbers JavaScript would rewrite (1.0, 1e5, 19-digit integers): name -> original text. */
 export type VerbatimFields = Map<string, { parsed: string; text: string }>;
 
-// Numbers that JSON.stringify may not reproduce; verbatimFields decides. Every
-// line is searched, so the pattern is V8's fastest form: written-out digits take a tenth of the time of \d{16}.
+// Numbers that JSON.stringify may not reproduce; verbatimFields decides. The pattern is V8's fastest form: written-out
+// digits take a tenth of the time of \d{16}.
 const riskyForm = /\.\d*0[,\]}\s]|\d[eE][-+\d]|-0[,\]}\s]|0\.0{6}/;
 const riskyLength = /\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d\d/;
 const isRisky = (text: string) => riskyForm.test(text) || riskyLength.test(text);
@@ -123,13 +148,5 @@ function* topLevelFields(text: string): Generator<[name: string, text: string]> 
       }
       if (code !== COMMA) depth -= 1;
     }
-  }
-}
-
-function closingQuote(text: string, opening: number): number {
-  for (let end = text.indexOf('"', opening + 1); ; end = text.indexOf('"', end + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes += 1;
-    if (backslashes % 2 === 0) return end;
   }
 }

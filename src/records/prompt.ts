@@ -14,9 +14,15 @@ export function promptMessages(prompt: VprefRecord['prompt']): Message[] {
 export function countImageMarks(prompt: VprefRecord['prompt']): number {
   let count = 0;
   for (const { content } of promptMessages(prompt)) {
-    if (typeof content === 'string') count += content.split(IMAGE_MARK).length - 1;
+    if (typeof content === 'string') count += countMarks(content);
     else for (const part of content ?? []) count += part.type === 'image' ? 1 : 0;
   }
+  return count;
+}
+
+function countMarks(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf(IMAGE_MARK); at >= 0; at = text.indexOf(IMAGE_MARK, at + IMAGE_MARK.length)) count += 1;
   return count;
 }
 
@@ -39,6 +45,7 @@ export function placeImages(prompt: VprefRecord['prompt'], numImages: number): M
 }
 
 function splitMarks(text: string): ContentPart[] {
+  if (!text.includes(IMAGE_MARK)) return text === '' ? [] : [{ type: 'text', text }];
   const parts: ContentPart[] = [];
   for (const [index, piece] of text.split(IMAGE_MARK).entries()) {
     if (index > 0) parts.push({ type: 'image' });

@@ -6,7 +6,7 @@ import type { BadRow, InputRow } from '../../src/cli/input.ts';
 import { type JournalEntry, nothingDone } from '../../src/cli/journal.ts';
 import { type PipeOptions, pipeResults, pipeRows, pipeTable } from '../../src/cli/pipe.ts';
 import { newCounts, Reporter } from '../../src/cli/progress.ts';
-import { mapRows, mapRowsConcurrently, type Row, type RowResult } from '../../src/flow/stage.ts';
+import { mapRows, mapRowsConcurrently, type Row, type RowResult, type Stage } from '../../src/flow/stage.ts';
 import { RecordError, RunError } from '../../src/records/error.ts';
 import type { VprefRecord } from '../../src/records/record.ts';
 
@@ -67,13 +67,36 @@ const upper = mapRows(({ record }) => {
 });
 
 describe('pipeRows', () => {
-  test('keeps order: rows that failed earlier go around the stage in their place', async () => {
-    const { options, lines, ids } = harness();
-    await pipeRows(batches(row('q1'), row('q2', failed), row('q3'), row('q4', failed)), upper, options);
-    assert.deepEqual(ids(), ['q1', 'q2', 'q3', 'q4']);
-    assert.deepEqual(JSON.parse(lines[1]!), record('q2', failed));
-    assert.equal(options.counts.passed, 2);
-  });
+  for (const [kind, stage] of [
+    ['a row at a time', upper],
+    ['as a stream', (rows: AsyncIterable<Row>) => upper(rows)],
+  ] as [string, Stage][]) {
+    test(`keeps order, ${kind}: rows that failed earlier go around the stage in their place`, async () => {
+      const { options, lines, ids } = harness();
+      await pipeRows(batches(row('q1'), row('q2', failed), row('q3'), row('q4', failed)), stage, options);
+      assert.deepEqual(ids(), ['q1', 'q2', 'q3', 'q4']);
+      assert.deepEqual(JSON.parse(lines[1]!), record('q2', failed));
+      assert.equal(options.counts.passed, 2);
+    });
+
+    test(`${kind}: waits for a slow reader, and shows each result to the progress line`, async () => {
+      const { options, lines } = harness();
+      const seen: [lines: number, ids: string[]][] = [];
+      options.reporter.figures = { see: ({ records }) => seen.push([lines.length, records.map(({ id }) => id)]) };
+      let waits = 0;
+      const wait = async () => {
+        waits += 1;
+      };
+      Object.defineProperty(options.sink, 'ready', { get: wait });
+      await pipeRows(batches(row('q1'), row('q2', { twice: 1 }), row('q3')), stage, options);
+      assert.deepEqual(seen, [
+        [0, ['q1']],
+        [1, ['q2#0', 'q2#1']],
+        [3, ['q3']],
+      ]);
+      assert.ok(waits >= 3, String(waits));
+    });
+  }
 
   test('the journal records what ids do not show: several rows, none, a failure', async () => {
     const { options, journal } = harness('skip');

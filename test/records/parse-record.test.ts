@@ -64,7 +64,7 @@ describe('parseRecord', () => {
 describe('numbers', () => {
   const roundTrip = (line: string, change: object = {}) => {
     const value = JSON.parse(line);
-    return formatRecord({ ...value, ...change }, { text: line, record: value, verbatim: verbatimFields(line, value) });
+    return formatRecord({ ...value, ...change }, { text: line, record: value });
   };
 
   test('are written as they were read when JavaScript has another form for them', () => {
@@ -87,13 +87,39 @@ describe('numbers', () => {
   test('a record with other fields first, fewer fields, or another order is written from its values', () => {
     const line = ' {"id":"a", "x":1.0,"y":[1.50]}\r';
     const value = JSON.parse(line);
-    const format = (record: object) =>
-      formatRecord(record, { text: line, record: value, verbatim: verbatimFields(line, value) });
+    const format = (record: object) => formatRecord(record, { text: line, record: value });
     assert.equal(format({ ...value, z: undefined, w: { a: 1 } }), '{"id":"a", "x":1.0,"y":[1.50],"w":{"a":1}}');
     assert.equal(format({ ...value, id: 'a#1', group: 'a' }), '{"id":"a#1","x":1.0,"y":[1.50],"group":"a"}');
     assert.equal(format({ id: 'a', y: value.y }), '{"id":"a","y":[1.50]}');
     assert.equal(format({ x: 1, ...value }), '{"x":1.0,"id":"a","y":[1.50]}');
     assert.equal(format({ id: 'a' }), '{"id":"a"}');
+  });
+
+  test('a kept field is copied, a copy of a field keeps its numbers, and a changed field is printed', () => {
+    const line = '{"id":"a","x":1.0,"y":[1.50,"\\n\\""],"z":{"k":1e5},"t":"b"}';
+    const value = JSON.parse(line);
+    const format = (record: object) => formatRecord(record, { text: line, record: value });
+    assert.equal(
+      format({ id: 'a', z: value.z, y: value.y, t: 'c' }),
+      '{"id":"a","z":{"k":1e5},"y":[1.50,"\\n\\""],"t":"c"}',
+    );
+    assert.equal(
+      format({ id: 'b', x: 2, y: [...value.y], z: undefined, w: [0.5] }),
+      '{"id":"b","x":2,"y":[1.50,"\\n\\""],"w":[0.5]}',
+    );
+    assert.equal(format({ y: [1.5, '\n'], z: { k: 100000, l: 1 } }), '{"y":[1.5,"\\n"],"z":{"k":100000,"l":1}}');
+  });
+
+  test('a repeated key of a rewritten record is refused, wherever it is and however it is written', () => {
+    for (const [text, message] of [
+      ['{"id":"a","m":{"k":1,"k":1},"x":1}', 'm: expected each key once, got "k" twice'],
+      ['{"id":"a","x":1,"m":[{"k":":"},{"k":0,"k":"}"}]}', 'm[1]: expected each key once, got "k" twice'],
+      ['{"id":"a","x":1,"x":1}', 'record: expected each key once, got "x" twice'],
+      ['{"id":"a","x":1, "\\u0078" : 1}', 'record: expected each key once, got "x" twice'],
+    ] as const) {
+      const value = JSON.parse(text);
+      assert.throws(() => formatRecord({ ...value, x: 2 }, { text, record: value }), { message });
+    }
   });
 
   test('another id takes the place of the first one in the text', () => {

@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, isAbsolute, relative } from 'node:path';
 import { pixelFault } from '../../flow/pixel-fault.ts';
-import { mapRowsConcurrently, type Row, type Stage } from '../../flow/stage.ts';
+import { mapRows, mapRowsConcurrently, type Row, type Stage } from '../../flow/stage.ts';
 import type { Size } from '../../pixels/image.ts';
 import { imageSize } from '../../pixels/image-size.ts';
 import { clearLeftovers } from '../../pixels/picture-file.ts';
@@ -28,14 +28,19 @@ export interface AugmentOptions {
 /** Adds the views to each record. Throws RecordError for a record without images, or with a view of that name. */
 export function augment({ views, seed, imageDir, previewDir, createPool }: AugmentOptions): Stage {
   const arePixelsChanged = views.some(changesPixels);
-  const drawn = async (row: Row): Promise<View[]> => {
-    const images = imagesOf(row, views);
-    // Noise does not depend on the image, so no image is read.
-    const sizes = arePixelsChanged ? await sizesOf(row, images) : images.map(() => NO_SIZE);
-    return drawViews(sizes, views, { id: row.record.id, seed }).map((ops, i) => ({ name: views[i]!.name, ops, seed }));
-  };
-  if (previewDir === undefined && (imageDir === undefined || !arePixelsChanged))
-    return mapRowsConcurrently(async (row) => [withViews(row, await drawn(row))], arePixelsChanged ? 16 : 1);
+  const drawnFor = (row: Row, sizes: readonly Size[]): View[] =>
+    drawViews(sizes, views, { id: row.record.id, seed }).map((ops, i) => ({ name: views[i]!.name, ops, seed }));
+  // Noise does not depend on the image, so no image is read.
+  const drawnUnseen = (row: Row) =>
+    drawnFor(
+      row,
+      imagesOf(row, views).map(() => NO_SIZE),
+    );
+  const drawn = async (row: Row): Promise<View[]> =>
+    arePixelsChanged ? drawnFor(row, await sizesOf(row, imagesOf(row, views))) : drawnUnseen(row);
+  if (previewDir === undefined && !arePixelsChanged) return mapRows((row) => [withViews(row, drawnUnseen(row))]);
+  if (previewDir === undefined && imageDir === undefined)
+    return mapRowsConcurrently(async (row) => [withViews(row, await drawn(row))], 16);
   return withPool({ imageDir, previewDir, createPool }, async (row, pool) => {
     const added = await drawn(row);
     const files = added.map((view, i) => ({ ...view, hasFiles: changesPixels(views[i]!) }));
@@ -147,5 +152,6 @@ function imagesOf(row: Row, views: readonly ViewSpec[]): string[] {
 }
 
 function withViews({ record }: Row, added: View[]): VprefRecord {
-  return { ...record, views: [...(record.views ?? []), ...added] };
+  // A field added to a spread copy of a parsed object takes ten times as long in V8.
+  return Object.assign({}, record, { views: record.views === undefined ? added : [...record.views, ...added] });
 }

@@ -42,18 +42,22 @@ export function recordExamples(row: Row, imagePath: (path: string, field: string
   const numSlots = countImageMarks(record.prompt);
   if (numSlots !== 0 && numSlots !== images.length)
     throw new RecordError(row, 'prompt', `${images.length} image slots or none written`, String(numSlots));
-  const base = { id: record.id, images, turns: promptTurns(row, images.length), hasWrittenSlots: numSlots > 0 };
+  const turns = promptTurns(row, images.length);
+  const hasWrittenSlots = numSlots > 0;
   const { chosen, rejected, response, label } = record;
   const isPair = chosen !== undefined && rejected !== undefined && !(Array.isArray(rejected) && rejected.length === 0);
   if (!isPair) {
+    const base = { id: record.id, images, turns, hasWrittenSlots };
     if (response !== undefined) return [{ ...base, response, ...(label !== undefined && { label }) }];
     const missing = chosen === undefined ? 'chosen' : 'rejected';
     throw new RecordError(row, missing, 'chosen and rejected, or response (see vpref pair)', 'nothing');
   }
   const several = Array.isArray(rejected) ? rejected : [rejected];
   return several.map((text, index) => ({
-    ...base,
     id: several.length > 1 ? `${record.id}#${index}` : record.id,
+    images,
+    turns,
+    hasWrittenSlots,
     preference: preference(record, chosen, text, index, imagePath),
   }));
 }

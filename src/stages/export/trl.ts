@@ -26,24 +26,23 @@ export const trl: ExportFormat = {
     const answer = (text: string, field: string) => [
       { role: 'assistant', content: content([{ type: 'text', text }], field) },
     ];
-    return {
-      id,
-      ...(!isText && { images }),
-      prompt: turns.map((turn: ExportTurn, index) => ({
-        role: turn.role,
-        content: content(turnParts(turn), `prompt[${index}]`),
-      })),
-      ...(preference !== undefined && {
-        chosen: answer(preference.chosen, 'chosen'),
-        rejected: answer(preference.rejected, 'rejected'),
-      }),
-      ...(response !== undefined && { completion: answer(response, 'response') }),
-      ...(label !== undefined && { label }),
-      ...(preference?.refLogps && {
-        ref_chosen_logps: new Float(preference.refLogps.chosen),
-        ref_rejected_logps: new Float(preference.refLogps.rejected),
-      }),
-    };
+    const made: Record<string, unknown> = { id };
+    if (!isText) made.images = images;
+    made.prompt = turns.map((turn: ExportTurn, index) => ({
+      role: turn.role,
+      content: content(turnParts(turn), `prompt[${index}]`),
+    }));
+    if (preference !== undefined) {
+      made.chosen = answer(preference.chosen, 'chosen');
+      made.rejected = answer(preference.rejected, 'rejected');
+    }
+    if (response !== undefined) made.completion = answer(response, 'response');
+    if (label !== undefined) made.label = label;
+    if (preference?.refLogps !== undefined) {
+      made.ref_chosen_logps = new Float(preference.refLogps.chosen);
+      made.ref_rejected_logps = new Float(preference.refLogps.rejected);
+    }
+    return made;
   },
 };
 

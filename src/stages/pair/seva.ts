@@ -40,8 +40,12 @@ function onePairPerView(
       equal += 1;
       continue;
     }
-    const fields = { ...texts(chosen.text, rejected.text, options), pair: { rule: 'seva', view } };
-    picked.push({ ...(distorted.length > 1 && { suffix: place }), fields });
+    const fields = {
+      chosen: published(chosen.text, options),
+      rejected: published(rejected.text, options),
+      pair: { rule: 'seva', view },
+    };
+    picked.push(distorted.length > 1 ? { suffix: place, fields } : { fields });
   }
   if (picked.length === 0) return { dropped: 'equal answers' };
   for (let count = 0; count < equal; count++) left('equal answers');
@@ -66,10 +70,6 @@ function oneRecord(chosen: Response, distorted: Response[], negatives: number, o
       },
     },
   ];
-}
-
-function texts(chosen: string, rejected: string, options: RuleOptions) {
-  return { chosen: published(chosen, options), rejected: published(rejected, options) };
 }
 
 /** The published code deletes line breaks from responses, without a blank instead. */
