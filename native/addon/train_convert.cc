@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "addon/train_convert.h"
 
+#include <cmath>
+
 #include "addon/convert.h"
 
 namespace vpref::addon {
@@ -43,26 +45,6 @@ Napi::Array number_array(Napi::Env env, const std::vector<T>& from) {
 
 }  // namespace
 
-std::vector<SessionRow> rows_of(const Napi::Array& from) {
-  std::vector<SessionRow> rows(from.Length());
-  for (uint32_t i = 0; i < from.Length(); ++i) {
-    const Napi::Object object = from.Get(i).As<Napi::Object>();
-    TrainRow& row = rows[i].row;
-    row.id = string_field(object, "id");
-    row.num_rejected = int32_t(number_field(object, "numRejected"));
-    row.num_rejected_images = int32_t(number_field(object, "numRejectedImages"));
-    row.label = bool_field(object, "label");
-    row.weight = number_or(object, "weight", row.weight);
-    row.beta = number_or(object, "beta", row.beta);
-    rows[i].images = image_list(array_field(object, "images"));
-    const Napi::Array segments = array_field(object, "segments");
-    for (uint32_t k = 0; k < segments.Length(); ++k)
-      row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>()));
-    row.ref = doubles_of(object.Get("ref"));
-  }
-  return rows;
-}
-
 LossOptions loss_options_of(const Napi::Object& from) {
   LossOptions o;
   const Napi::Object hyperparameters_in = from.Get("lossOptions").As<Napi::Object>();
@@ -104,7 +86,84 @@ TrainerOptions options_of(const Napi::Object& from) {
   return o;
 }
 
-Napi::Value sums_value(Napi::Env env, const std::vector<RowResult>& rows) {
+template <>
+bool argument(const Napi::Value& from) {
+  return from.As<Napi::Boolean>().Value();
+}
+
+template <>
+double argument(const Napi::Value& from) {
+  return from.As<Napi::Number>().DoubleValue();
+}
+
+template <>
+int64_t argument(const Napi::Value& from) {
+  const double number = argument<double>(from);
+  return std::isfinite(number) ? int64_t(number) : kNoLimit;
+}
+
+template <>
+std::string argument(const Napi::Value& from) {
+  return from.As<Napi::String>().Utf8Value();
+}
+
+template <>
+std::vector<int64_t> argument(const Napi::Value& from) {
+  const std::vector<int32_t> numbers = int32_list(from, "numbers");
+  return {numbers.begin(), numbers.end()};
+}
+
+template <>
+std::vector<RowSize> argument(const Napi::Value& from) {
+  const std::vector<int32_t> sizes = int32_list(from, "sizes");
+  std::vector<RowSize> rows;
+  for (size_t i = 0; i + 5 <= sizes.size(); i += 5)
+    rows.push_back({sizes[i], sizes[i + 1], sizes[i + 2], sizes[i + 3], sizes[i + 4]});
+  return rows;
+}
+
+template <>
+std::vector<SessionRow> argument(const Napi::Value& from) {
+  const Napi::Array list = from.As<Napi::Array>();
+  std::vector<SessionRow> rows(list.Length());
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object object = list.Get(i).As<Napi::Object>();
+    TrainRow& row = rows[i].row;
+    row.id = string_field(object, "id");
+    row.num_rejected = int32_t(number_field(object, "numRejected"));
+    row.num_rejected_images = int32_t(number_field(object, "numRejectedImages"));
+    row.label = bool_field(object, "label");
+    row.weight = number_or(object, "weight", row.weight);
+    row.beta = number_or(object, "beta", row.beta);
+    rows[i].images = image_list(array_field(object, "images"));
+    const Napi::Array segments = array_field(object, "segments");
+    for (uint32_t k = 0; k < segments.Length(); ++k)
+      row.segments.push_back(segment_of(segments.Get(k).As<Napi::Object>()));
+    row.ref = doubles_of(object.Get("ref"));
+  }
+  return rows;
+}
+
+Napi::Value result_value(Napi::Env env, std::monostate) { return env.Undefined(); }
+Napi::Value result_value(Napi::Env env, double result) { return Napi::Number::New(env, result); }
+Napi::Value result_value(Napi::Env env, int64_t result) { return Napi::Number::New(env, double(result)); }
+
+Napi::Value result_value(Napi::Env env, const std::vector<std::string>& result) {
+  Napi::Array to = Napi::Array::New(env, result.size());
+  for (uint32_t i = 0; i < result.size(); ++i) to.Set(i, result[i]);
+  return to;
+}
+
+Napi::Value result_value(Napi::Env env, const MemoryPlan& result) {
+  Napi::Object to = Napi::Object::New(env);
+  to.Set("level", result.level);
+  to.Set("activationBytes", double(result.activations));
+  to.Set("largestBatch", double(result.largest_batch));
+  to.Set("budget", result.budget == kNoLimit ? INFINITY : double(result.budget));
+  return to;
+}
+
+Napi::Value result_value(Napi::Env env, const std::vector<RowResult>& rows) {
   Napi::Array to = Napi::Array::New(env, rows.size());
   for (uint32_t i = 0; i < rows.size(); ++i) {
     Napi::Object row = Napi::Object::New(env);
@@ -115,15 +174,14 @@ Napi::Value sums_value(Napi::Env env, const std::vector<RowResult>& rows) {
   return to;
 }
 
-// has_mean: whether the loss reads the mean of all rewards.
-Napi::Value step_value(Napi::Env env, const StepResult& result, bool has_mean) {
+Napi::Value result_value(Napi::Env env, const StepResult& result) {
   Napi::Object to = Napi::Object::New(env);
   to.Set("loss", result.loss);
   to.Set("gradNorm", result.grad_norm);
   to.Set("learningRate", result.learning_rate);
   to.Set("numTokens", double(result.num_rows_packed));
-  to.Set("rows", sums_value(env, result.rows));
-  if (has_mean) to.Set("rewardMean", result.reward_mean.mean);
+  to.Set("rows", result_value(env, result.rows));
+  if (result.reward_mean) to.Set("rewardMean", result.reward_mean->mean);
   return to;
 }
 

@@ -25,27 +25,16 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   };
 
   static Napi::Value create(const Napi::CallbackInfo& info);  // (policy, settings, initAdapter) -> Promise<Trainer>
-  // (sizes: Int32Array of [rows, targets, image rows, features] a row, stepEnds: Int32Array, freeBytes) ->
-  // Promise<MemoryPlan>
-  Napi::Value plan(const Napi::CallbackInfo& info);
-  Napi::Value step(const Napi::CallbackInfo& info);            // (rows) -> Promise<StepResult>
-  Napi::Value score(const Napi::CallbackInfo& info);           // (rows, adapterOn) -> Promise<RowSums[]>
-  Napi::Value save_gradients(const Napi::CallbackInfo& info);  // (rows, file) -> Promise<StepResult>
-  Napi::Value save_adapter(const Napi::CallbackInfo& info);    // (file) -> Promise<void>
-  Napi::Value save_state(const Napi::CallbackInfo& info);      // (file) -> Promise<void>
-  Napi::Value restore(const Napi::CallbackInfo& info);         // (file) -> Promise<number of steps done>
-  Napi::Value agree(const Napi::CallbackInfo& info);           // (value) -> Promise<largest of all ranks>
-  Napi::Value exchange(const Napi::CallbackInfo& info);        // (text) -> Promise<texts of all ranks, by rank>
-  Napi::Value leave(const Napi::CallbackInfo& info);           // () -> Promise<void>: ends the ranks' communication
   Napi::Value info(const Napi::CallbackInfo& info);  // () -> {numTrained, peakBytes, memoryPlan, rank, numRanks, zero,
                                                      // rewardMean, volume}
   void cancel(const Napi::CallbackInfo& info);       // (): the running step ends unchanged
 
-  template <class T>
-  Napi::Value on_engine(Napi::Env env, std::function<T(TrainSession&)> work,
-                        std::function<Napi::Value(Napi::Env, T&&)> convert);
-
-  bool has_reward_mean() const { return shared_->session->trainer().has_reward_mean(); }
+  // (arguments) -> Promise<result>: TrainSession's method on the compute thread. The types of its arguments and of its
+  // result say how both are converted (train_convert.h).
+  template <auto method>
+  static PropertyDescriptor session_method(const char* name);
+  template <auto method, class R, class... Args>
+  Napi::Value on_engine(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<PromiseQueue> promises_;

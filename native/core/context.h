@@ -29,7 +29,7 @@ class Workspace {
   bool held_ = false;
 };
 
-// One per engine thread. On the CPU every op uses the same OpenMP pool of num_threads threads.
+// One per engine thread. On the CPU every op uses the same pool, of num_threads threads (core/parallel.h).
 struct Context {
   Device device;
   int num_threads;         // CPU

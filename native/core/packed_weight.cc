@@ -241,19 +241,25 @@ void pack_scales(const float* absmax, PackedWeight& to) {
   }
 }
 
-void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* out) {
+void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* out, int64_t step) {
   if (!w.nested()) {
-    std::copy_n(w.scales.as<float>() + begin, count, out);
+    const float* scales = w.scales.as<float>() + begin;
+    for (int64_t i = 0; i < count; ++i) out[i * step] = scales[i];
     return;
   }
   const uint8_t* codes = w.scales.as<uint8_t>() + begin;
-  const float *book = w.nested_book.as<float>(), *scales = w.nested_scales.as<float>();
-  for (int64_t i = 0; i < count;) {
-    const int64_t nest = (begin + i) / w.nested_block, stop = std::min(count, (nest + 1) * w.nested_block - begin);
-    for (; i < stop; ++i) {
-      const float product = book[codes[i]] * scales[nest];
-      out[i] = product + w.offset;
+  const float *book = w.nested_book.as<float>(), *nested = w.nested_scales.as<float>() + begin / w.nested_block;
+  const float offset = w.offset;
+  int64_t left = w.nested_block - begin % w.nested_block;  // of this nested block
+  for (; count > 0; left = w.nested_block, ++nested) {
+    const int64_t some = std::min(count, left);
+    const float scale = *nested;
+    for (int64_t i = 0; i < some; ++i, out += step) {
+      const float product = book[codes[i]] * scale;
+      *out = product + offset;
     }
+    codes += some;
+    count -= some;
   }
 }
 

@@ -58,8 +58,8 @@ bool pack_units(const Tensor& from, int64_t begin, int64_t end, const PackedWeig
 // Second step, once: packs the scales of nf4 (offset: their mean in f64, rounded to f32) and writes the code books.
 void pack_scales(const float* absmax, PackedWeight& to);
 
-// Scales of blocks [begin, begin + count) of a 4-bit weight.
-void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* out);
+// Scales of blocks [begin, begin + count) of a 4-bit weight, `step` apart in `out`.
+void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* out, int64_t step = 1);
 // Elements [col, col + count) of a row.
 void unpack_row(const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out);
 

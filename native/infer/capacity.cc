@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-#include "core/memory.h"
+#include "core/byte_text.h"
+#include "core/error.h"
 
 namespace vpref {
 
@@ -11,8 +12,6 @@ namespace {
 
 constexpr int64_t kMaxKvRowsCpu = 16384, kMaxKvRowsCuda = 262144;
 constexpr size_t kCudaReserve = size_t(512) << 20;
-
-std::string mebibytes(size_t bytes) { return cat((bytes + (1 << 19)) >> 20, " MiB"); }
 
 }  // namespace
 
@@ -34,22 +33,36 @@ int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tok
   return rows;
 }
 
-std::string plan_text(const Model& model, const Generator& generator, const Forward& forward, const ImageCache& images,
-                      int64_t batch_tokens) {
+MemoryFigures memory_figures(const Model& model, const Generator& generator, const Forward& forward,
+                             const ImageCache& images) {
   const KvCache* kv_cache = generator.kv_cache();
-  std::string text = cat("weights read in place: ", mebibytes(model.mapped_bytes()),
-                         "\nweights converted: ", mebibytes(model.owned_bytes()), "\nKV cache: ",
-                         kv_cache ? cat(mebibytes(kv_cache->bytes()), " for ", kv_cache->num_rows(), " rows, ",
-                                        kv_cache->high_water_rows(), " used so far")
-                                  : std::string("not planned yet"),
-                         "\nstep arena: ", mebibytes(forward.planned_bytes()), " for ", batch_tokens, " rows of ",
-                         dtype_name(model.compute()), "\nimage rows: ", mebibytes(images.bytes()), " (",
-                         images.num_encoded(), " images encoded)", "\nprompt rows: ", generator.rows_prefilled(),
-                         " computed, ", generator.rows_shared(), " shared");
+  return {.weights_in_place = model.mapped_bytes(),
+          .weights_converted = model.owned_bytes(),
+          .kv_bytes = kv_cache ? kv_cache->bytes() : 0,
+          .step_bytes = forward.planned_bytes(),
+          .image_bytes = images.bytes(),
+          .kv_rows = kv_cache ? kv_cache->num_rows() : 0,
+          .kv_high_water_rows = kv_cache ? kv_cache->high_water_rows() : 0,
+          .images_encoded = images.num_encoded(),
+          .rows_prefilled = generator.rows_prefilled(),
+          .rows_shared = generator.rows_shared(),
+          .graphs = forward.graphs().counts(),
+          .graphs_refusal = forward.graphs().refusal()};
+}
+
+std::string plan_text(const MemoryFigures& f, const Model& model, int64_t batch_tokens) {
+  std::string text = cat(
+      "weights read in place: ", mebibytes(f.weights_in_place), "\nweights converted: ", mebibytes(f.weights_converted),
+      "\nKV cache: ",
+      f.kv_rows > 0 ? cat(mebibytes(f.kv_bytes), " for ", f.kv_rows, " rows, ", f.kv_high_water_rows, " used so far")
+                    : std::string("not planned yet"),
+      "\nstep arena: ", mebibytes(f.step_bytes), " for ", batch_tokens, " rows of ", dtype_name(model.compute()),
+      "\nimage rows: ", mebibytes(f.image_bytes), " (", f.images_encoded, " images encoded)",
+      "\nprompt rows: ", f.rows_prefilled, " computed, ", f.rows_shared, " shared");
   if (model.device() == Device::cuda) {
-    const LaunchGraphs::Counts& c = forward.graphs().counts();
-    text += cat("\ndecoding steps: ", c.steps, ", ", c.captured, " captured, ", c.replayed, " replayed");
-    if (!forward.graphs().refusal().empty()) text += cat("; none more are captured: ", forward.graphs().refusal());
+    text += cat("\ndecoding steps: ", f.graphs.steps, ", ", f.graphs.captured, " captured, ", f.graphs.replayed,
+                " replayed");
+    if (!f.graphs_refusal.empty()) text += cat("; none more are captured: ", f.graphs_refusal);
   }
   return text;
 }

@@ -21,8 +21,18 @@ size_t reserved_bytes(Device device, const MemorySize& memory);
 // and a step leave free. Throws Error{"memory"} if too few fit.
 int64_t kv_rows_that_fit(const Model& model, Forward& forward, int64_t batch_tokens);
 
-// Planned and used memory, one item per line.
-std::string plan_text(const Model& model, const Generator& generator, const Forward& forward, const ImageCache& images,
-                      int64_t batch_tokens);
+// Planned and used memory after a step, and what the memory has saved.
+struct MemoryFigures {
+  size_t weights_in_place, weights_converted;
+  size_t kv_bytes, step_bytes, image_bytes;
+  int64_t kv_rows = 0, kv_high_water_rows = 0;  // 0 before the KV cache is planned
+  int64_t images_encoded, rows_prefilled, rows_shared;
+  LaunchGraphs::Counts graphs;
+  std::string graphs_refusal;
+};
+MemoryFigures memory_figures(const Model& model, const Generator& generator, const Forward& forward,
+                             const ImageCache& images);
+// One item per line.
+std::string plan_text(const MemoryFigures& figures, const Model& model, int64_t batch_tokens);
 
 }  // namespace vpref

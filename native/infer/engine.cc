@@ -8,7 +8,8 @@
 
 #include "core/cores.h"
 #include "infer/capacity.h"
-#include "infer/inbox.h"
+#include "infer/generate.h"
+#include "infer/score.h"
 #include "model/load.h"
 
 namespace vpref {
@@ -47,6 +48,12 @@ struct Workers {
   ImageCache images;
   Generator generator;
   Scorer scorer;
+  // All that was computed with the weights.
+  void forget() {
+    generator.forget();
+    forward.forget_plan();
+    images.clear();
+  }
 };
 
 EngineInfo engine_info(const Model& model, const EngineOptions& options, int threads) {
@@ -74,12 +81,12 @@ EngineInfo engine_info(const Model& model, const EngineOptions& options, int thr
 }  // namespace
 
 struct Engine::State {
-  explicit State(EngineOptions o)
+  State(EngineOptions o, Inbox& i)
       : options(std::move(o)),
         ctx(options.device, options.threads > 0 ? options.threads : physical_cores()),
         model(options.model_dir, options.device, options.dtype.value_or(default_dtype(options.device)),
               options.normalisation),
-        inbox(options.queue_limit) {
+        inbox(i) {
     model.pack_base(options.packing, options.pack_cache, ctx.num_threads);
     for (const std::string& dir : options.adapter_dirs) model.add_adapter(dir);
     if (options.batch_tokens <= 0) options.batch_tokens = default_batch_tokens(options.device);
@@ -99,13 +106,13 @@ struct Engine::State {
   void loop();
   void prepare();
   void cancel_marked();
-  void run_job();
   void admit();
   void score();
-  void update_plan();
+  void end_all();
+  void update_figures();
   template <class Done, class T>
   void complete(Done& done, T outcome) {
-    update_plan();  // the callback may ask for it
+    update_figures();  // the callback may ask for them
     inbox.count_ended();
     done(std::move(outcome));
   }
@@ -121,10 +128,10 @@ struct Engine::State {
   Context ctx;
   Model model;
   EngineInfo info;
-  Inbox inbox;
+  Inbox& inbox;
   std::unique_ptr<Workers> workers;  // of the compute thread
-  std::mutex plan_mutex;
-  std::string plan;
+  std::mutex figures_mutex;
+  std::optional<MemoryFigures> figures;
   std::thread thread;
 };
 
@@ -137,16 +144,6 @@ void Engine::State::cancel_marked() {
   auto [ids, waiting] = inbox.take_cancelled();
   end(std::move(waiting), Error("cancelled", "the request was cancelled"));
   for (const uint64_t id : ids) workers->generator.cancel(id);
-}
-
-void Engine::State::run_job() {
-  std::optional<JobItem> item = inbox.pop_job();
-  if (!item) return;
-  const std::optional<Error> error = caught([&] { item->job(ctx, model); });
-  workers->generator.forget();  // the job may have changed the weights
-  workers->forward.forget_plan();
-  workers->images.clear();
-  complete(item->done, error ? Outcome<std::monostate>(*error) : Outcome<std::monostate>(std::monostate()));
 }
 
 void Engine::State::admit() {
@@ -167,11 +164,11 @@ void Engine::State::admit() {
 
 void Engine::State::score() {
   int64_t rows = 0;
-  const auto fits = [&](const std::vector<Scorer::Item>& items, const Scorer::Item& next) {
+  const auto fits = [&](const std::vector<ScoreItem>& items, const ScoreItem& next) {
     rows += Scorer::rows_beside(items, next, model.config.image_token_id);
     return items.empty() || rows <= options.batch_tokens;
   };
-  std::vector<Scorer::Item> items = inbox.pop_scores(fits);
+  std::vector<ScoreItem> items = inbox.pop_scores(fits);
   if (items.empty()) return;
   std::vector<ScoreResult> results;
   const std::optional<Error> error = caught([&] { results = workers->scorer.score(items); });
@@ -179,11 +176,10 @@ void Engine::State::score() {
     complete(items[i].done, error ? Outcome<ScoreResult>(*error) : Outcome<ScoreResult>(std::move(results[i])));
 }
 
-void Engine::State::update_plan() {
+void Engine::State::update_figures() {
   if (!workers) return;
-  std::string text = plan_text(model, workers->generator, workers->forward, workers->images, options.batch_tokens);
-  const std::lock_guard lock(plan_mutex);
-  plan = std::move(text);
+  const std::lock_guard lock(figures_mutex);
+  figures = memory_figures(model, workers->generator, workers->forward, workers->images);
 }
 
 void Engine::State::loop() {
@@ -193,13 +189,17 @@ void Engine::State::loop() {
     const std::optional<Error> error = caught([&] {
       if (!workers) prepare();
       cancel_marked();
-      run_job();
+      if (std::optional<JobItem> item = inbox.pop_job()) {
+        const std::optional<Error> failed = caught([&] { item->job(ctx, model); });
+        workers->forget();  // the job may have changed the weights
+        complete(item->done, failed ? Outcome<std::monostate>(*failed) : Outcome<std::monostate>());
+      }
       if (computes) {
         admit();
         if (!workers->generator.idle()) workers->generator.step();
         score();
       }
-      update_plan();
+      update_figures();
     });
     if (error && workers) {
       workers->generator.fail_all(*error);
@@ -208,6 +208,11 @@ void Engine::State::loop() {
     }
     if (computes && !inbox.is_closed()) inbox.pause_if_due(num_ended);
   }
+  end_all();
+}
+
+// After close().
+void Engine::State::end_all() {
   const Error closed("cancelled", "the engine was closed");
   end(inbox.take_all(), closed);
   if (workers) workers->generator.fail_all(closed);
@@ -215,7 +220,8 @@ void Engine::State::loop() {
   workers.reset();  // on the thread that made them
 }
 
-Engine::Engine(EngineOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+Engine::Engine(EngineOptions options)
+    : Inbox(options.queue_limit), state_(std::make_unique<State>(std::move(options), static_cast<Inbox&>(*this))) {}
 Engine::~Engine() = default;
 
 const EngineInfo& Engine::info() const { return state_->info; }
@@ -224,28 +230,19 @@ ImageLayout Engine::layout(const ImageShape& shape) const { return state_->model
 int64_t Engine::num_features(const ImageShape& shape) const { return state_->model.vision().num_features(shape); }
 
 std::string Engine::memory_plan() {
-  const std::lock_guard lock(state_->plan_mutex);
-  return state_->plan;
+  const std::lock_guard lock(state_->figures_mutex);
+  return state_->figures ? plan_text(*state_->figures, state_->model, state_->options.batch_tokens) : "";
 }
 
-Engine::RequestId Engine::generate(GenerateRequest r, std::function<void(Outcome<GenerateResult>)> done) {
+Engine::RequestId Engine::generate(GenerateRequest r, GenerateDone done) {
   check_generate_request(state_->model.config, state_->options.token_bytes.size(), r);
-  return state_->inbox.push(GenerateItem{0, std::move(r), std::move(done)});
+  return Inbox::generate(std::move(r), std::move(done));
 }
 
-Engine::RequestId Engine::score(ScoreRequest r, std::function<void(Outcome<ScoreResult>)> done) {
+Engine::RequestId Engine::score(ScoreRequest r, ScoreDone done) {
   check_score_request(state_->model.config, r);
   const uint64_t images = Scorer::images_key(r);
-  return state_->inbox.push(Scorer::Item{0, std::move(r), std::move(done), images});
+  return Inbox::score(std::move(r), std::move(done), images);
 }
-
-Engine::RequestId Engine::run(std::function<void(Context&, Model&)> job,
-                              std::function<void(Outcome<std::monostate>)> done) {
-  return state_->inbox.push(JobItem{0, std::move(job), std::move(done)});
-}
-
-void Engine::pace(bool paced) { state_->inbox.pace(paced); }
-void Engine::advance(std::function<void()> paused) { state_->inbox.advance(std::move(paused)); }
-void Engine::cancel(RequestId id) { state_->inbox.cancel(id); }
 
 }  // namespace vpref

@@ -15,6 +15,7 @@
 #include "core/context.h"
 #include "core/dtype.h"
 #include "core/packed_weight.h"
+#include "infer/inbox.h"
 #include "infer/request.h"
 #include "input/pixels.h"
 #include "model/image_layout.h"
@@ -62,7 +63,7 @@ struct EngineInfo {
   std::vector<std::string> notes;  // Model::notes
 };
 
-class Engine {
+class Engine : private Inbox {
  public:
   // Reads configuration and headers, maps the weights (nothing is converted or uploaded before the first request),
   // starts the compute thread. Throws Error{"checkpoint" | "config" | "device" | "dtype" | "io" | "memory"}.
@@ -80,18 +81,9 @@ class Engine {
   using RequestId = uint64_t;
   // Each queues a request and returns at once; `done` is called exactly once, on the compute thread, and must not throw
   // or block. Bad requests throw Error{"request"} here; a full queue Error{"busy"}; a closed engine Error{"closed"}.
-  RequestId generate(GenerateRequest request, std::function<void(Outcome<GenerateResult>)> done);
-  RequestId score(ScoreRequest request, std::function<void(Outcome<ScoreResult>)> done);
-  // Runs `job` alone on the compute thread, between steps (training).
-  RequestId run(std::function<void(Context&, Model&)> job, std::function<void(Outcome<std::monostate>)> done);
-  // Paced, the engine computes only during an advance(), which ends when a request ends or none is left; `paused` is
-  // called after that request's own callback. Requests queued between two advances form the same batches, whenever
-  // they arrive.
-  void pace(bool paced);
-  void advance(std::function<void()> paused);
-  // The request ends with Error{"cancelled"} before the next step, unless it has finished. A running job is not
-  // interrupted.
-  void cancel(RequestId id);
+  RequestId generate(GenerateRequest request, GenerateDone done);
+  RequestId score(ScoreRequest request, ScoreDone done);
+  using Inbox::run, Inbox::cancel, Inbox::pace, Inbox::advance;
 
  private:
   struct State;

@@ -17,8 +17,6 @@
 
 namespace vpref {
 
-using GenerateDone = std::function<void(Outcome<GenerateResult>)>;
-
 // Rows of a request's prompt. Throws Error{"request"} if ids and images disagree. entries: rows of its images, for
 // keys; empty if no keys are needed.
 SegmentRows prompt_rows(const ModelConfig& config, const GenerateRequest& request,

@@ -1,7 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "infer/inbox.h"
 
+#include "core/error.h"
+
 namespace vpref {
+
+// Counts a request and returns its id. The caller holds the lock.
+uint64_t Inbox::count_new() {
+  check(!closed_, "closed", "the engine is closed");
+  check(num_pending_ < limit_, "busy", "the engine's queue is full (", limit_, " requests)");
+  ++num_pending_;
+  return next_id_++;
+}
+
+uint64_t Inbox::generate(GenerateRequest request, GenerateDone done) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t id = count_new();
+  to_generate_.push({id, std::move(request), std::move(done)});
+  wake_.notify_all();
+  return id;
+}
+
+uint64_t Inbox::score(ScoreRequest request, ScoreDone done, uint64_t images_key) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t id = count_new();
+  to_score_.push({id, std::move(request), std::move(done), images_key});
+  wake_.notify_all();
+  return id;
+}
+
+uint64_t Inbox::run(Job job, JobDone done) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t id = count_new();
+  jobs_.push({id, std::move(job), std::move(done)});
+  wake_.notify_all();
+  return id;
+}
 
 void Inbox::cancel(uint64_t id) {
   {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests that wait for the compute thread, and whether it may compute. Any thread may call it.
+// Requests that wait for the compute thread, and whether it may compute. Any thread may call it. Engine makes some of
+// it public.
 #pragma once
 #include <condition_variable>
 #include <cstdint>
@@ -14,39 +15,41 @@
 #include <vector>
 
 #include "core/context.h"
-#include "core/error.h"
-#include "infer/generate.h"
 #include "infer/queue.h"
-#include "infer/score.h"
+#include "infer/request.h"
 
 namespace vpref {
 
 class Model;
 
-struct GenerateItem {
-  uint64_t id;
-  GenerateRequest request;
-  GenerateDone done;
-};
+using Job = std::function<void(Context&, Model&)>;
+using JobDone = std::function<void(Outcome<std::monostate>)>;
 
 struct JobItem {
   uint64_t id;
-  std::function<void(Context&, Model&)> job;
-  std::function<void(Outcome<std::monostate>)> done;
+  Job job;
+  JobDone done;
 };
 
 class Inbox {
  public:
-  using All = std::tuple<std::deque<GenerateItem>, std::deque<Scorer::Item>, std::deque<JobItem>>;
+  using All = std::tuple<std::deque<GenerateItem>, std::deque<ScoreItem>, std::deque<JobItem>>;
 
   explicit Inbox(size_t limit) : limit_(limit) {}
 
-  // Queues a request and returns its id. Throws Error{"busy" | "closed"}.
-  template <class Item>
-  uint64_t push(Item item);
+  // Each queues a request and returns its id. Throw Error{"busy"} when the queue is full, Error{"closed"} after
+  // close().
+  uint64_t generate(GenerateRequest request, GenerateDone done);
+  uint64_t score(ScoreRequest request, ScoreDone done, uint64_t images_key);
+  // `job` will run alone on the compute thread, between steps (training).
+  uint64_t run(Job job, JobDone done);
+  // The request ends with Error{"cancelled"} before the next step, unless it has finished. A running job is not
+  // interrupted.
   void cancel(uint64_t id);
+  // Paced, the compute thread computes only during an advance(), which ends when a request ends or none is left;
+  // `paused` is called after that request's own callback. Requests queued between two advances form the same batches,
+  // whenever they arrive.
   void pace(bool paced);
-  // `paused` is called when a request has ended since, or none is left.
   void advance(std::function<void()> paused);
   void close();
   bool is_closed() const;
@@ -64,7 +67,7 @@ class Inbox {
   void put_back(GenerateItem item);
   // The first ones in line, while fits(taken so far, next).
   template <class Fits>
-  std::vector<Scorer::Item> pop_scores(Fits fits);
+  std::vector<ScoreItem> pop_scores(Fits fits);
   std::optional<JobItem> pop_job();
   // Ids to cancel, and the waiting requests among them.
   std::pair<std::set<uint64_t>, All> take_cancelled();
@@ -75,15 +78,13 @@ class Inbox {
   void pause_if_due(uint64_t num_ended);
 
  private:
-  Queue<GenerateItem>& queue_of(const GenerateItem&) { return to_generate_; }
-  Queue<Scorer::Item>& queue_of(const Scorer::Item&) { return to_score_; }
-  Queue<JobItem>& queue_of(const JobItem&) { return jobs_; }
+  uint64_t count_new();
 
   const size_t limit_;  // requests waiting or running
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   Queue<GenerateItem> to_generate_;
-  Queue<Scorer::Item> to_score_;
+  Queue<ScoreItem> to_score_;
   Queue<JobItem> jobs_;
   std::set<uint64_t> cancelled_;
   uint64_t next_id_ = 1;
@@ -94,25 +95,10 @@ class Inbox {
   bool closed_ = false;
 };
 
-template <class Item>
-uint64_t Inbox::push(Item item) {
-  uint64_t id = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    check(!closed_, "closed", "the engine is closed");
-    check(num_pending_ < limit_, "busy", "the engine's queue is full (", limit_, " requests)");
-    ++num_pending_;
-    id = item.id = next_id_++;
-    queue_of(item).push(std::move(item));
-  }
-  wake_.notify_all();
-  return id;
-}
-
 template <class Fits>
-std::vector<Scorer::Item> Inbox::pop_scores(Fits fits) {
+std::vector<ScoreItem> Inbox::pop_scores(Fits fits) {
   const std::lock_guard lock(mutex_);
-  std::vector<Scorer::Item> items;
+  std::vector<ScoreItem> items;
   while (!closed_ && !to_score_.empty() && fits(items, to_score_.front())) items.push_back(to_score_.pop());
   return items;
 }

@@ -2,6 +2,7 @@
 // What the engine is asked for, and what it returns: token ids, images, log-probabilities.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -76,5 +77,21 @@ struct ScoreResult {
 // What a callback gets: the result, or why there is none (code "cancelled" after cancel()).
 template <class T>
 using Outcome = std::variant<T, Error>;
+using GenerateDone = std::function<void(Outcome<GenerateResult>)>;
+using ScoreDone = std::function<void(Outcome<ScoreResult>)>;
+
+// Requests that wait for the compute thread.
+struct GenerateItem {
+  uint64_t id;
+  GenerateRequest request;
+  GenerateDone done;
+};
+
+struct ScoreItem {
+  uint64_t id;
+  ScoreRequest request;
+  ScoreDone done;
+  uint64_t images_key = 0;  // equal for equal images; 0: not known
+};
 
 }  // namespace vpref

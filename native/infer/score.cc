@@ -25,12 +25,12 @@ void check_score_request(const ModelConfig& config, const ScoreRequest& request)
   TreePacker(config, /*shares_prefixes=*/false).add(segments_of(request), images, "");
 }
 
-int64_t Scorer::rows_beside(std::span<const Item> others, const Item& item, int32_t image_token_id) {
+int64_t Scorer::rows_beside(std::span<const ScoreItem> others, const ScoreItem& item, int32_t image_token_id) {
   int64_t rows = 0, shared = 0;
   for (const ScoreSegment& s : item.request.segments) rows += int64_t(s.token_ids.size()) - (s.scored ? 1 : 0);
   const std::vector<int32_t>& ids = item.request.segments.front().token_ids;
   const auto first_image = std::find(ids.begin(), ids.end(), image_token_id);
-  for (const Item& other : others) {
+  for (const ScoreItem& other : others) {
     const std::vector<int32_t>& known = other.request.segments.front().token_ids;
     const auto end = other.images_key == item.images_key ? ids.end() : first_image;
     const auto most = ids.begin() + std::min(end - ids.begin(), std::ptrdiff_t(known.size()));
@@ -45,10 +45,10 @@ uint64_t Scorer::images_key(const ScoreRequest& request) {
   return key;
 }
 
-std::vector<ScoreResult> Scorer::score(std::span<const Item> items) {
+std::vector<ScoreResult> Scorer::score(std::span<const ScoreItem> items) {
   TreePacker packer(model_.config, /*shares_prefixes=*/true);
   std::vector<std::shared_ptr<ImageRows>> entries, used;
-  for (const Item& item : items) {
+  for (const ScoreItem& item : items) {
     std::vector<TreeImage> images;
     for (const Image& image : item.request.images) {
       entries.push_back(images_.find(image));

@@ -2,7 +2,6 @@
 // Log-probabilities of given responses: trees packed into one forward without a KV cache. Prompts with the same
 // beginning, such as several questions about one image, share those rows too.
 #pragma once
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -11,29 +10,21 @@
 
 namespace vpref {
 
-using ScoreDone = std::function<void(Outcome<ScoreResult>)>;
-
 // Throws Error{"request"} if the tree, its ids or its images are not as described at ScoreRequest.
 void check_score_request(const ModelConfig& config, const ScoreRequest& request);
 
 class Scorer {
  public:
-  struct Item {
-    uint64_t id;
-    ScoreRequest request;
-    ScoreDone done;
-    uint64_t images_key = 0;  // equal for equal images; 0: not known
-  };
   Scorer(Context& ctx, const Model& model, Forward& forward, ImageCache& images)
       : ctx_(ctx), model_(model), forward_(forward), images_(images) {}
 
   // Rows that an item adds to a forward with these others. A common beginning of prompts counts once: equal ids, up to
   // the first image if the images differ.
-  static int64_t rows_beside(std::span<const Item> others, const Item& item, int32_t image_token_id);
+  static int64_t rows_beside(std::span<const ScoreItem> others, const ScoreItem& item, int32_t image_token_id);
   // Key of a request's images, in their order.
   static uint64_t images_key(const ScoreRequest& request);
   // Scores all items in one forward. If it throws, no callback was called.
-  std::vector<ScoreResult> score(std::span<const Item> items);
+  std::vector<ScoreResult> score(std::span<const ScoreItem> items);
 
  private:
   Context& ctx_;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "model/json.h"
 
 namespace vpref {
@@ -17,13 +18,12 @@ PackedWeight pack_matrix(const Tensor& stored, Packing packing, void* memory, in
   const int64_t part = std::max<int64_t>(1, (int64_t(1) << 20) / unit_bytes), parts = (units + part - 1) / part;
   std::vector<float> absmax(is_four_bit(packing) ? size_t(units) : 0);
   std::atomic<bool> finite{true};
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t i = 0; i < parts; ++i) {
+  parallel_items(threads, parts, [&](int, int64_t i) {
     const int64_t begin = i * part, end = std::min(units, begin + part);
     const size_t first = size_t(begin * unit_bytes);
     MappedFile::fetch(stored.as<char>() + first, std::min(size_t((end - begin) * unit_bytes), stored.bytes() - first));
     if (!pack_units(stored, begin, end, w, absmax.data())) finite = false;
-  }
+  });
   check(finite, "checkpoint", where, ": expected finite values to pack as ", packing_name(packing),
         ", got one that is not");
   pack_scales(absmax.data(), w);

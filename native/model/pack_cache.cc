@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <random>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "model/json.h"
 
 namespace vpref {
@@ -71,13 +73,13 @@ uint64_t sum_of(const std::byte* bytes, size_t count, uint64_t sum) {
 uint64_t sum_of(const Tensor& t, int threads) {
   constexpr int64_t kPart = int64_t(1) << 20;
   const int64_t bytes = int64_t(t.bytes());
-  uint64_t sum = 0;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sum)
-  for (int64_t begin = 0; begin < bytes; begin += kPart) {
+  std::atomic<uint64_t> sum{0};
+  parallel_items(threads, (bytes + kPart - 1) / kPart, [&](int, int64_t part) {
+    const int64_t begin = part * kPart;
     const size_t count = size_t(std::min(kPart, bytes - begin));
     MappedFile::fetch(t.as<char>() + begin, count);
     sum += sum_of(t.as<std::byte>() + begin, count, uint64_t(begin) + 1);
-  }
+  });
   return sum * kFactor;
 }
 

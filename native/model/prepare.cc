@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prepares the weights for the ops, once before the first step: converts, packs, or uploads them to the GPU.
 #include <algorithm>
-#include <sstream>
 
+#include "core/byte_text.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/parallel.h"
 #include "model/load.h"
 #include "ops/elementwise.h"
 
 namespace vpref {
 
 namespace {
-
-std::string gibibytes(size_t bytes) {
-  std::ostringstream s;
-  s.precision(3);
-  s << double(bytes) / double(size_t(1) << 30) << " GiB";
-  return s.str();
-}
 
 // Arena bytes of upload_packed.
 size_t aligned_bytes(const PackedWeight& w) {
@@ -30,9 +24,10 @@ size_t aligned_bytes(const PackedWeight& w) {
 void fetch(const Tensor& t, int threads) {
   constexpr int64_t kPart = int64_t(1) << 20;
   const int64_t bytes = int64_t(t.bytes());
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t begin = 0; begin < bytes; begin += kPart)
-    MappedFile::fetch(t.as<char>() + begin, size_t(std::min(kPart, bytes - begin)));
+  parallel_ranges(threads, bytes, kPart, [&](int, int64_t first, int64_t end) {
+    for (int64_t begin = first; begin < end; begin += kPart)
+      MappedFile::fetch(t.as<char>() + begin, size_t(std::min(kPart, end - begin)));
+  });
 }
 
 }  // namespace

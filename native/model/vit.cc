@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/parallel.h"
 #include "input/diffusion.h"
 #include "model/linear.h"
 #include "ops/elementwise.h"
@@ -193,15 +194,14 @@ void write_patches(Context& ctx, std::span<const Image* const> images, const Nor
     write_to_device(ctx, part.data, part.bytes(), unit, [&](void* to, size_t first_byte, size_t bytes) {
       const Tensor host(to, patches.dtype, {int64_t(bytes / unit) * each, shape.width()});
       const size_t first = begin + first_byte / unit;
-#pragma omp parallel for num_threads(ctx.num_threads) schedule(dynamic)
-      for (int64_t i = 0; i < int64_t(bytes / unit); ++i) {
+      parallel_items(ctx.num_threads, int64_t(bytes / unit), [&](int, int64_t i) {
         const CropPlace& place = crops[first + size_t(i)];
         const Crop& crop = place.image->crops[place.crop];
         const int32_t height = crop.height / shape.size, width = crop.width / shape.size;
         const std::vector<float> x = crop_pixels(*place.image, place.crop, normalisation);
         patchify(x.data(), crop.height, crop.width, shape.size, shape.frames,
                  order ? order(height, width) : block_order(height, width, shape.block), host.rows(i * each, each));
-      }
+      });
     });
     done += rows;
     begin = end;

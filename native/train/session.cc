@@ -55,7 +55,8 @@ EncodeImages TrainSession::encoder(const std::vector<SessionRow>& rows) {
   };
 }
 
-MemoryPlan TrainSession::plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes) {
+MemoryPlan TrainSession::plan(const std::vector<RowSize>& rows, const std::vector<int64_t>& step_ends,
+                              int64_t free_bytes) {
   int64_t max_features = 0, largest_row = 0, max_pixel_bytes = 0, begin = 0;
   for (int64_t end : step_ends) {
     int64_t features = 0, pixel_bytes = 0;
@@ -83,7 +84,10 @@ TrainSession::StepBytes TrainSession::measure(const RowSize& step, double free_b
 
 StepResult TrainSession::step(std::vector<SessionRow> rows) {
   cancelled_ = false;
-  return trainer_.step(take_rows(rows), encoder(rows));
+  const std::vector<TrainRow> own = take_rows(rows);
+  StepResult result = trainer_.accumulate(own, encoder(rows));
+  trainer_.update(result, own);
+  return result;
 }
 
 std::vector<RowResult> TrainSession::score(std::vector<SessionRow> rows, bool adapter_on) {
@@ -96,6 +100,12 @@ StepResult TrainSession::save_gradients(std::vector<SessionRow> rows, const std:
   const StepResult result = trainer_.accumulate(take_rows(rows), encoder(rows));
   write_gradients(file, result);
   return result;
+}
+
+double TrainSession::agree(double value) {
+  std::vector<double> largest = {value};
+  world_->all_reduce(largest, Reduce::max);
+  return largest[0];
 }
 
 }  // namespace vpref

@@ -30,7 +30,7 @@ class TrainSession {
                std::unique_ptr<Collective> world = single_process());
 
   // Trainer::plan with the rest of `free_bytes` (or kNoLimit) after mapped weights, image encoder and pixels.
-  MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t free_bytes);
+  MemoryPlan plan(const std::vector<RowSize>& rows, const std::vector<int64_t>& step_ends, int64_t free_bytes);
   // All bytes of a step of this row, with weights and parameters, at the level that plan() would choose if
   // `free_bytes` are free and a run may use `share` of what parameters leave. Allocates nothing. For a session that was
   // created while ctx measured.
@@ -50,9 +50,14 @@ class TrainSession {
   // and the fixed tensors of init_adapter unchanged.
   void save_adapter(const std::string& file);
   // Writes master values, AdamW moments and the number of steps; restore() reads them bit for bit. Throws
-  // Error{"checkpoint"} if the file is for other parameters.
+  // Error{"checkpoint"} if the file is for other parameters. Returns the number of steps.
   void save_state(const std::string& file);
-  void restore(const std::string& file);
+  int64_t restore(const std::string& file);
+
+  // Among the ranks: the largest of their values; their texts, by rank; the end of their communication.
+  double agree(double value);
+  std::vector<std::string> exchange(const std::string& text) { return world_->all_gather(text); }
+  void leave() { world_->leave(); }
 
   // Number of init_adapter's tensors that stay fixed.
   size_t num_fixed() const { return fixed_.size(); }

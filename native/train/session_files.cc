@@ -180,7 +180,7 @@ double figure_of(const Safetensors& file, const char* name) {
 
 }  // namespace
 
-void TrainSession::restore(const std::string& path) {
+int64_t TrainSession::restore(const std::string& path) {
   ParameterStore& store = trainer_.trainable().store;
   std::optional<Safetensors> file;
   std::vector<Tensor> stored;  // check everything before changing anything
@@ -215,6 +215,7 @@ void TrainSession::restore(const std::string& path) {
   store.refresh_copy(ctx_);
   trainer_.set_steps_done(int64_t(steps));
   trainer_.set_reward_mean(rewards);
+  return steps_done();
 }
 
 }  // namespace vpref

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/byte_text.h"
 #include "core/error.h"
 
 namespace vpref {
@@ -50,15 +51,6 @@ std::vector<RowSize> largest_batches(std::span<const RowSize> rows, std::span<co
 }  // namespace
 
 size_t library_bytes(const MemorySize& memory) { return std::max(memory.total / 32, kLibraryBytes); }
-
-std::string binary_size(size_t bytes) {
-  constexpr double kMiB = 1024.0 * 1024, kGiB = 1024 * kMiB;
-  std::ostringstream s;
-  s.precision(3);
-  const bool small = double(bytes) < kGiB;
-  s << double(bytes) / (small ? kMiB : kGiB) << (small ? " MiB" : " GiB");
-  return s.str();
-}
 
 StepMemory::StepMemory(Context& ctx, const ModelConfig& config, Pass& pass, const TrainerOptions& options)
     : ctx_(ctx),

@@ -72,7 +72,4 @@ class StepMemory {
 // On a GPU: what is kept free of it for libraries, workspaces of ops and the image encoder.
 size_t library_bytes(const MemorySize& memory);
 
-// "14.2 MiB".
-std::string binary_size(size_t bytes);
-
 }  // namespace vpref

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/parallel.h"
 #include "core/philox.h"
 #include "ops/elementwise.h"
 
@@ -104,14 +105,15 @@ LoraShape shape_of(const TrainableOptions& o, size_t layer, size_t linear) {
 // Elements [first, first + n) of parameter `index` from U(-bound, bound): element i is word i % 4 of block i / 4.
 // `first` is a multiple of 4.
 void fill_uniform(float* out, int64_t first, int64_t n, double bound, uint64_t seed, uint32_t index, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t i = 0; i < n; i += 4) {
-    const uint64_t block = uint64_t(first + i) / 4;
-    const auto words = philox4x32(seed, {uint32_t(block), uint32_t(block >> 32), index, 0x4c6f5241u /* "LoRA" */});
-    for (int64_t k = 0; k < std::min<int64_t>(4, n - i); ++k) {
-      out[i + k] = float((2 * ((double(words[k]) + 0.5) * 0x1p-32) - 1) * bound);
+  parallel_ranges(threads, n, 4, [&](int, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += 4) {
+      const uint64_t block = uint64_t(first + i) / 4;
+      const auto words = philox4x32(seed, {uint32_t(block), uint32_t(block >> 32), index, 0x4c6f5241u /* "LoRA" */});
+      for (int64_t k = 0; k < std::min<int64_t>(4, end - i); ++k) {
+        out[i + k] = float((2 * ((double(words[k]) + 0.5) * 0x1p-32) - 1) * bound);
+      }
     }
-  }
+  });
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "core/byte_text.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "dist/phase.h"
@@ -23,6 +24,36 @@ TrainerOptions for_device(TrainerOptions options, Device device) {
   if (device != Device::cpu)  // fewer, larger products; at most 0.4 GiB of logits
     options.head_chunk_rows = std::max<int64_t>(options.head_chunk_rows, 2048);
   return options;
+}
+
+// A micro-batch's rows as the losses read them.
+std::vector<LossRow> loss_rows(const BranchLogps& f) {
+  std::vector<LossRow> rows;
+  for (size_t r = 0; r < f.batch->rows.size(); ++r) {
+    const TrainRow& row = f.batch->rows[r];
+    const auto first = size_t(f.batch->branch_of_row[r]), count = size_t(row.num_branches());
+    rows.push_back(
+        loss_row(row, std::span(f.sums).subspan(first, count), std::span(f.num_tokens).subspan(first, count)));
+  }
+  return rows;
+}
+
+// Adds a micro-batch's rows to the results. Throws if a loss is not finite.
+void add_results(const MicroBatch& b, std::span<const LossRow> rows, std::span<const double> losses,
+                 StepResult& result) {
+  for (size_t r = 0; r < rows.size(); ++r) {
+    RowResult& out = result.rows[size_t(b.first_row) + r];
+    out.loss = losses[r];
+    for (const ResponseLogps& branch : rows[r].branches) {
+      out.policy.push_back(branch.policy);
+      out.num_tokens.push_back(branch.num_tokens);
+    }
+    check(std::isfinite(out.loss), "nonfinite", "the loss of row ", b.rows[r].id,
+          " is not finite; no parameter was changed (rows of the step: ",
+          join_ids(std::span<const TrainRow>(b.rows.data() - b.first_row, result.rows.size())), ")");
+    result.loss += out.loss;
+  }
+  result.num_rows_packed += b.tree.num_rows();
 }
 
 }  // namespace
@@ -130,54 +161,28 @@ LossTotals Trainer::totals_of(std::span<const TrainRow> rows) {
   return {sums[0], sums[1]};
 }
 
-// Adds the losses of a micro-batch's rows to `result`. Returns the weight of each branch's sum in the gradient.
-std::vector<double> Trainer::row_losses(const BranchLogps& f, const StepPoints& points, const LossTotals& totals,
-                                        StepResult& result) {
-  const MicroBatch& b = *f.batch;
-  std::vector<double> weight(size_t(b.tree.num_branches), 0.0);
-  const Objective objective{options_.loss, options_.loss_options};
-  for (size_t r = 0; r < b.rows.size(); ++r) {
-    const TrainRow& row = b.rows[r];
-    const auto first = size_t(b.branch_of_row[r]), count = size_t(row.num_branches());
-    const LossRow record =
-        loss_row(row, std::span(f.sums).subspan(first, count), std::span(f.num_tokens).subspan(first, count));
-    RowResult& out = result.rows[size_t(b.first_row) + r];
-    out.loss = objective.share(record, points, totals, std::span(weight).subspan(first, count));
-    for (const ResponseLogps& branch : record.branches) {
-      out.policy.push_back(branch.policy);
-      out.num_tokens.push_back(branch.num_tokens);
-    }
-    check(std::isfinite(out.loss), "nonfinite", "the loss of row ", row.id,
-          " is not finite; no parameter was changed (rows of the step: ",
-          join_ids(std::span<const TrainRow>(b.rows.data() - b.first_row, result.rows.size())), ")");
-    result.loss += out.loss;
-  }
-  return weight;
-}
-
-StepResult Trainer::step(std::span<const TrainRow> rows, const EncodeImages& encode) {
-  StepResult result = accumulate(rows, encode);
-  update(result, rows);
-  return result;
-}
-
-StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImages& encode) {
-  run_phase(world_, [&] { check_rows(rows); });
+// What losses read of the whole step; with the mean of all rewards, `result` has it too.
+StepPoints Trainer::points_of(std::span<const TrainRow> rows, const EncodeImages& encode, StepResult& result) {
   const auto score_rows = [&](std::span<const TrainRow> some, bool adapter_on) {
     return score(some, encode, adapter_on);
   };
   StepPoints points;
   if (needs(&LossInfo::needs_reference_point)) points.kl = reference_point(rows, world_, score_rows);
-  RewardMean reward_mean;
-  if (has_reward_mean())
-    reward_mean = reward_mean_.with(rewards_of(rows, options_.loss_options.beta, world_, score_rows));
-  points.reward_mean = reward_mean.mean;
+  if (!has_reward_mean()) return points;
+  result.reward_mean = reward_mean_.with(rewards_of(rows, options_.loss_options.beta, world_, score_rows));
+  points.reward_mean = result.reward_mean->mean;
+  return points;
+}
+
+StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImages& encode) {
+  run_phase(world_, [&] { check_rows(rows); });
+  StepResult result;
+  result.rows.resize(rows.size());
+  const StepPoints points = points_of(rows, encode, result);
   const LossTotals totals = totals_of(rows);
+  const Objective objective{options_.loss, options_.loss_options};
 
   trainable_.store.zero_grad(ctx_);
-  StepResult result;
-  result.reward_mean = reward_mean;
-  result.rows.resize(rows.size());
   std::vector<MicroBatch> batches;
   std::optional<BranchLogps> last;
   std::vector<double> weight;
@@ -187,8 +192,9 @@ StepResult Trainer::accumulate(std::span<const TrainRow> rows, const EncodeImage
       b.step = steps_done_;
       if (last) backward(*last, weight, /*is_last=*/false);
       last.emplace(forward(b, encode, /*keep=*/true));
-      weight = row_losses(*last, points, totals, result);
-      result.num_rows_packed += b.tree.num_rows();
+      const std::vector<LossRow> read = loss_rows(*last);
+      weight.assign(size_t(b.tree.num_branches), 0.0);
+      add_results(b, read, objective.shares(read, points, totals, weight), result);
     }
   });
   if (last) backward(*last, weight, /*is_last=*/true);
@@ -227,7 +233,7 @@ void Trainer::update(StepResult& result, std::span<const TrainRow> rows) {
   }
   exchange_.gather_values(ctx_, trainable_.store);
   ++steps_done_;
-  reward_mean_ = result.reward_mean;
+  if (result.reward_mean) reward_mean_ = *result.reward_mean;
 }
 
 }  // namespace vpref

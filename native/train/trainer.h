@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs optimizer steps: rows in, metrics out.
+// Optimizer steps: rows in, metrics out.
 //
-// A step: pack the rows into prefix trees -> one forward -> log-probability sums of every branch -> loss, one weight
-// per branch -> one backward -> norm, finite check, clip -> AdamW. The reference is data: the rows bring its sums.
+// A step is accumulate() and update(): pack the rows into prefix trees -> one forward -> log-probability sums of every
+// branch -> loss, one weight per branch -> one backward | norm, finite check, clip -> AdamW. The reference is data: the
+// rows bring its sums.
 //
 // With several ranks, every rank has its own rows of the step. Sums over rows (loss, counts, gradients) are over all
 // ranks. If one rank fails or is cancelled, the step ends on all ranks before any parameter changes.
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,9 +28,9 @@ struct StepResult {
   double loss = 0;       // of all ranks
   double grad_norm = 0;  // before clipping
   double learning_rate = 0;
-  int64_t num_rows_packed = 0;  // decoder rows of all micro-batches, on all ranks
-  RewardMean reward_mean;       // includes this step's rewards, if the loss reads it
-  std::vector<RowResult> rows;  // of this rank
+  int64_t num_rows_packed = 0;            // decoder rows of all micro-batches, on all ranks
+  std::optional<RewardMean> reward_mean;  // includes this step's rewards; none if the loss does not read it
+  std::vector<RowResult> rows;            // of this rank
 };
 
 class Trainer {
@@ -39,20 +41,20 @@ class Trainer {
   Trainer(Context& ctx, const ModelConfig& config, Weights& weights, DType compute, TrainerOptions options,
           Collective* world = nullptr);
 
-  // Called between layers; true ends the step with Error{"cancelled"} before any parameter changes. Set before step().
+  // Called between layers; true ends the step with Error{"cancelled"} before any parameter changes.
   std::function<bool()> is_cancelled;
-
-  // One optimizer step. Throws before any parameter changes: Error{"nonfinite"} with the ids of the rows;
-  // Error{"config"} if a row lacks an input of the loss; Error{"peer"} if another rank threw one of these. With several
-  // ranks a step is finished once its last backward has started.
-  StepResult step(std::span<const TrainRow> rows, const EncodeImages& encode);
 
   // Branch sums [rows][1+K+J] without gradients, with the trained adapter enabled or disabled.
   std::vector<RowResult> score(std::span<const TrainRow> rows, const EncodeImages& encode, bool adapter_on);
 
-  // Forward and backward of one step without the update; gradients stay in trainable().store. For checks and
-  // --save-gradients.
+  // Forward and backward of one step; gradients stay in trainable().store, and no parameter changes. Throws
+  // Error{"nonfinite"} with the ids of the rows; Error{"config"} if a row lacks an input of the loss; Error{"peer"} if
+  // another rank threw one of these. With several ranks it is not cancelled once its last backward has started.
   StepResult accumulate(std::span<const TrainRow> rows, const EncodeImages& encode);
+
+  // Changes the parameters by the step that accumulate() returned, and completes `result`. Throws Error{"nonfinite" |
+  // "peer"} before any changes.
+  void update(StepResult& result, std::span<const TrainRow> rows);
 
   // See StepMemory::plan.
   MemoryPlan plan(std::span<const RowSize> rows, std::span<const int64_t> step_ends, int64_t budget) {
@@ -85,12 +87,10 @@ class Trainer {
   void check_cancelled() const;
   void check_rows(std::span<const TrainRow> rows) const;
   bool needs(bool LossInfo::* what) const;
+  StepPoints points_of(std::span<const TrainRow> rows, const EncodeImages& encode, StepResult& result);
   LossTotals totals_of(std::span<const TrainRow> rows);
   BranchLogps forward(const MicroBatch& batch, const EncodeImages& encode, bool keep);
   void backward(BranchLogps& logps, std::span<const double> branch_weight, bool is_last);
-  std::vector<double> row_losses(const BranchLogps& logps, const StepPoints& points, const LossTotals& totals,
-                                 StepResult& result);
-  void update(StepResult& result, std::span<const TrainRow> rows);
   void check_finite(const StepResult& result, std::span<const TrainRow> rows);
 
   Context& ctx_;

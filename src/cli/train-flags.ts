@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flags of train. To add a hyperparameter of the optimizer or of LoRA: a row in trainerFlags, and in native/addon/trainer_object.cc the line that
+// The flags of train. To add a hyperparameter of the optimizer or of LoRA: a row in trainerFlags, and in native/addon/train_convert.cc the line that
 // reads its name in camel case (--weight-decay: "weightDecay"). One of the training loop: a row in loopFlags and a member of that name in TrainOptions
-// (src/stages/train/index.ts). One of a loss: see loss-flags.ts. Type, default and range are in the row; exclusions between flags in train-plan.ts.
+// (src/stages/train/options.ts). One of a loss: see loss-flags.ts. Type, default and range are in the row; exclusions between flags in train-plan.ts.
 import { Flags, type Interfaces } from '@oclif/core';
 import { LOSSES } from '../engine/losses.ts';
 import { type EvalMetric, metricDirections } from '../stages/train/history.ts';

@@ -98,7 +98,7 @@ export function loadBinding(device: 'auto' | 'cpu' | 'cuda'): LoadedBinding {
   return { binding, path };
 }
 
-// By default OpenMP's threads spin at the end of every loop. If other programs use the same cores, a step then waits for full
+// oneDNN's threads are OpenMP's. By default they spin at the end of every loop. If other programs use the same cores, a step then waits for full
 // scheduler slices: ten times slower on a busy machine, and no faster on an idle one. Read once, when the library is loaded.
 function quietOpenMp(): void {
   if (process.env.OMP_WAIT_POLICY === undefined && process.env.GOMP_SPINCOUNT === undefined)

@@ -93,7 +93,7 @@ export interface MemoryPlan {
   budget: number;
 }
 
-/** Settings of the native trainer, with the names of native/addon/trainer_object.cc. Only those read in TypeScript are listed; the rest are rows of src/cli/train-flags.ts. */
+/** Settings of the native trainer, with the names of native/addon/train_convert.cc. Only those read in TypeScript are listed; the rest are rows of src/cli/train-flags.ts. */
 export interface TrainerSettings {
   /** "sigmoid", or a weighted sum: "sigmoid:1,sft:0.1". */
   loss: string;

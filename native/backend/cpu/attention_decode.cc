@@ -43,12 +43,15 @@ void attend_part(const AttentionCall& call, const DecodePart& part, float* parti
   for (int64_t b = part.begin; b < part.end; b += kKeys) {
     const int64_t n = std::min(kKeys, part.end - b);
     take_keys(call.plan, span, b, b + n, pieces);
+    // Values that lie together in f32 are read where they are.
+    const bool in_place = pieces.size() == 1 && call.v.dtype == DType::f32;
     int64_t at = 0;
     for (const KvRange& piece : pieces) {
       const WeightRows keys{row_address(call.k, piece.begin, part.kv_head * d), call.k.dtype, call.k.stride[0]};
       kn.product.skinny({s.query, d}, int(count), keys, d, 0, piece.count, {s.scores + at, kKeys});
-      for (int64_t j = 0; j < piece.count; ++j, ++at)
-        kn.to_f32(row_address(call.v, piece.begin + j, part.kv_head * d), call.v.dtype, s.values + at * d, d);
+      for (int64_t j = 0; !in_place && j < piece.count; ++j)
+        kn.to_f32(row_address(call.v, piece.begin + j, part.kv_head * d), call.v.dtype, s.values + (at + j) * d, d);
+      at += piece.count;
     }
     for (int64_t i = 0; i < count; ++i) {
       float* scores = s.scores + i * kKeys;
@@ -68,7 +71,12 @@ void attend_part(const AttentionCall& call, const DecodePart& part, float* parti
       state[1] = state[1] * correction + kn.sum(scores, n);
       if (correction != 1.0f) kn.scale(correction, state + 2, d);
     }
-    kn.gemm_tile(count, d, n, {s.scores, kKeys, 1}, {s.values, d}, {partial + 2, width}, /*accumulate=*/true);
+    const Rows<const float> values =
+        in_place
+            ? Rows<const float>{reinterpret_cast<const float*>(row_address(call.v, pieces[0].begin, part.kv_head * d)),
+                                call.v.stride[0]}
+            : Rows<const float>{s.values, d};
+    kn.gemm_tile(count, d, n, {s.scores, kKeys, 1}, values, {partial + 2, width}, /*accumulate=*/true);
   }
 }
 

@@ -47,14 +47,14 @@ struct ProductKernels {
   int64_t step;     // a panel's k is padded with zeros to a multiple of this
   size_t size;      // bytes of a panel's element
   void (*pack)(const void* from, DType dtype, int64_t stride, int count, int width, int64_t k, void* panel);
-  // y[t, 0..cols) (+)= the products of a panel of x with `rows` rows.
-  void (*tile)(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate);
+  // y[t, 0..cols) (+)= the products of a panel of x with `rows` rows, times the scale of the column if there is one.
+  void (*tile)(int rows, const void* x, const void* w, int64_t k, const float* scales, Rows<float> y, bool accumulate);
   // The same sums without panels, for few rows: y[t, n0..n1) for t < rows; x: f32, or bf16 if panels are bf16.
   void (*skinny)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
 };
 
 constexpr int64_t kScaledCodes = 64;  // 4-bit codes per scale
-constexpr int kPackedCols = 32;
+constexpr int kPackedCols = 64;
 
 // At most kPackedCols rows of codes; the last one is repeated for rows beyond `count`. `book` holds the 16 values of
 // 4-bit codes (the first of two codes in the high half); without it, codes are signed bytes.
@@ -67,13 +67,12 @@ struct CodeRows {
   int64_t ahead;        // distance in bytes from a code to the one to prefetch
 };
 
-// Kernels over packed weights, code x scale. k is a multiple of kScaledCodes for 4-bit codes, and at most
-// ProductKernels::depth.
+// Kernels over packed weights. The products with the codes of one scale are summed before they are scaled:
+// y (+)= scale x sum. k is a multiple of kScaledCodes for 4-bit codes, and at most ProductKernels::depth.
 struct PackedKernels {
-  // The same bytes as ProductKernels::skinny: y[t, 0..count) for t < rows; rows of y are kPackedCols apart and written
-  // whole.
-  void (*skinny)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y);
-  // As ProductKernels::pack, for ProductKernels::cols rows.
+  // y[t, 0..count) for t < rows; rows of y are kPackedCols apart and written whole.
+  void (*skinny)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y, bool accumulate);
+  // As ProductKernels::pack, for ProductKernels::cols rows: the values of the codes, not scaled.
   void (*pack)(const CodeRows& w, int64_t k, float* panel);
   // Unpacks n consecutive codes of one scale. 4-bit codes (with `book`): the first is in the high half of its byte.
   void (*unpack)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);

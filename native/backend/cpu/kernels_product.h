@@ -84,14 +84,17 @@ static inline void transpose(F (&row)[4]) {
 }
 #endif
 
-static inline void add_sums(float* y, F sums, bool accumulate) { store(y, accumulate ? load(y) + sums : sums); }
+static inline void add_sums(float* y, F sums, const float* scales, bool accumulate) {
+  if (scales) return store(y, fma(sums, load(scales), accumulate ? load(y) : F{}));
+  store(y, accumulate ? load(y) + sums : sums);
+}
 
 constexpr int kPanelVectors = kProductCols / kLanes;
 static_assert(kProductCols <= kMaxPanelCols && kSkinnyRows <= kMaxSkinnyRows && F32::depth <= kMaxDepth);
 
 template <class A, int T>
-static void product_rows(const typename A::Element* x, const typename A::Element* w, int64_t k, float* y, int64_t ldy,
-                         bool accumulate) {
+static void product_rows(const typename A::Element* x, const typename A::Element* w, int64_t k, const float* scales,
+                         Rows<float> y, bool accumulate) {
   F acc[T][kPanelVectors] = {};
   for (int64_t i = 0; i < k; i += A::unit) {
     typename A::Register weight[kPanelVectors];
@@ -109,13 +112,15 @@ static void product_rows(const typename A::Element* x, const typename A::Element
 #pragma GCC unroll 16
   for (int t = 0; t < T; ++t)
 #pragma GCC unroll 2
-    for (int v = 0; v < kPanelVectors; ++v) add_sums(y + t * ldy + v * kLanes, acc[t][v], accumulate);
+    for (int v = 0; v < kPanelVectors; ++v)
+      add_sums(y.data + t * y.stride + v * kLanes, acc[t][v], scales ? scales + v * kLanes : nullptr, accumulate);
 }
 
 template <class A>
-static void product_tile(int rows, const void* x, const void* w, int64_t k, float* y, int64_t ldy, bool accumulate) {
+static void product_tile(int rows, const void* x, const void* w, int64_t k, const float* scales, Rows<float> y,
+                         bool accumulate) {
   using E = typename A::Element;
-  using Tile = void (*)(const E*, const E*, int64_t, float*, int64_t, bool);
+  using Tile = void (*)(const E*, const E*, int64_t, const float*, Rows<float>, bool);
   static constexpr Tile of[] = {
       nullptr,
       product_rows<A, 1>,
@@ -136,7 +141,7 @@ static void product_tile(int rows, const void* x, const void* w, int64_t k, floa
 #endif
   };
   static_assert(sizeof of / sizeof *of == kProductRows + 1);
-  of[rows](static_cast<const E*>(x), static_cast<const E*>(w), k, y, ldy, accumulate);
+  of[rows](static_cast<const E*>(x), static_cast<const E*>(w), k, scales, y, accumulate);
 }
 
 // Units [i, i + step) of kLanes rows, zeros beyond k, one register per unit.

@@ -13,48 +13,92 @@ bool fits_kernels(const PackedWeight& w) {
   return !is_four_bit(w.packing) || (w.block == kScaledCodes && w.num_cols % kScaledCodes == 0);
 }
 
-// The kernels' input: at most kPackedCols rows, for a range of k.
-struct Codes {
-  alignas(64) float scales[kMaxDepth / kScaledCodes * kPackedCols];
-  CodeRows rows;
+// Scales of at most kPackedCols rows and kSpan elements of k, as the kernels read them: [k /
+// kScaledCodes][kPackedCols].
+class Scales {
+ public:
+  static constexpr int64_t kSpan = 8 * kMaxDepth;
 
-  Codes(const Codes&) = delete;
-  Codes(const PackedWeight& w, Range n, Range k) {
-    const bool four_bit = is_four_bit(w.packing);
-    const int64_t codes_per_byte = four_bit ? 2 : 1, first = n.first * w.num_cols + k.first;
-    rows = {.codes = w.codes.as<uint8_t>() + first / codes_per_byte,
-            .stride = w.num_cols / codes_per_byte,
-            .count = int(n.count),
-            .book = four_bit ? w.book.as<float>() : nullptr,
-            .scales = scales,
-            .ahead = 0};
+  void read(const PackedWeight& w, Range n, Range k) {
+    first_ = k.first;
+    per_block_ = is_four_bit(w.packing);
     for (int64_t r = 0; r < kPackedCols; ++r) {
-      const int64_t row = std::min(r, n.count - 1);
-      if (!four_bit) {
-        scales[r] = w.scales.as<float>()[n.first + row];
-        continue;
-      }
-      float of_row[kMaxDepth / kScaledCodes];
-      block_scales(w, (first + row * w.num_cols) / kScaledCodes, k.count / kScaledCodes, of_row);
-      for (int64_t g = 0; g < k.count / kScaledCodes; ++g) scales[g * kPackedCols + r] = of_row[g];
+      const int64_t row = n.first + std::min(r, n.count - 1);
+      if (per_block_)
+        block_scales(w, (row * w.num_cols + k.first) / kScaledCodes, k.count / kScaledCodes, values_ + r, kPackedCols);
+      else
+        values_[r] = w.scales.as<float>()[row];
     }
-    // Prefetch the next depth of these rows, or the first of the next rows.
-    const int64_t next = k.first + k.count < w.num_cols ? k.count : kPackedCols * w.num_cols - k.first;
-    rows.ahead = next / codes_per_byte;
   }
+  const float* from(int64_t k) const { return values_ + (per_block_ ? (k - first_) / kScaledCodes * kPackedCols : 0); }
+
+ private:
+  int64_t first_ = 0;
+  bool per_block_ = false;
+  alignas(64) float values_[kSpan / kScaledCodes * kPackedCols];
 };
+
+// On rows shorter than this the kernels prefetch the next rows, on longer rows the next depth.
+constexpr int64_t kShortRowBytes = 4096;
+
+// The kernels' input: at most kPackedCols rows, for a range of k.
+CodeRows code_rows(const PackedWeight& w, Range n, Range k, const float* scales) {
+  const bool four_bit = is_four_bit(w.packing);
+  const int64_t per_byte = four_bit ? 2 : 1, stride = w.num_cols / per_byte, to_next_rows = kPackedCols * stride;
+  const bool last = k.first + k.count == w.num_cols;
+  return {.codes = w.codes.as<uint8_t>() + (n.first * w.num_cols + k.first) / per_byte,
+          .stride = stride,
+          .count = int(n.count),
+          .book = four_bit ? w.book.as<float>() : nullptr,
+          .scales = scales,
+          .ahead = stride < kShortRowBytes ? to_next_rows
+                   : last                  ? to_next_rows - k.first / per_byte
+                                           : k.count / per_byte};
+}
 
 void unpack_rows(const Kernels& kernels, const PackedWeight& w, Range n, Range k, float* tile) {
   for (int64_t r = 0; r < n.count; ++r) unpack_part(kernels, w, n.first + r, k.first, k.count, tile + r * k.count);
 }
 
-// Stores the products of a part of k, or adds them.
-void put_sums(const float* sums, int64_t rows, int64_t cols, Rows<float> y, bool add) {
-  for (int64_t t = 0; t < rows; ++t)
-    for (int64_t c = 0; c < cols; ++c) {
-      float& to = y.data[t * y.stride + c];
-      to = add ? to + sums[t * kPackedCols + c] : sums[t * kPackedCols + c];
+// One block of rows of w for all rows of x, `each` rows at a time.
+struct Block {
+  const Kernels& kernels;
+  const PackedWeight& w;
+  Rows<const float> x;
+  int64_t rows, each;
+  Range n;
+};
+
+// sums: [rows][kPackedCols].
+void multiply_codes(const Block& b, float* sums) {
+  const PackedWeight& w = b.w;
+  Scales scales;
+  for (int64_t first = 0; first == 0 || first < w.num_cols; first += kMaxDepth) {
+    if (first % Scales::kSpan == 0) scales.read(w, b.n, {first, std::min(Scales::kSpan, w.num_cols - first)});
+    const Range depth{first, std::min<int64_t>(kMaxDepth, w.num_cols - first)};
+    const CodeRows codes = code_rows(w, b.n, depth, scales.from(first));
+    for (int64_t t = 0; t < b.rows; t += b.each)
+      b.kernels.packed.skinny({b.x.data + t * b.x.stride + first, b.x.stride}, int(std::min(b.each, b.rows - t)), codes,
+                              depth.count, sums + t * kPackedCols, first > 0);
+  }
+}
+
+// The same from scaled weights, for those that do not fit the kernels.
+void multiply_unpacked(const Block& b, float* sums) {
+  alignas(64) float tile[kPackedCols * kMaxDepth], part[kMaxSkinnyRows * kPackedCols];
+  for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += kMaxDepth) {
+    const Range depth{first, std::min<int64_t>(kMaxDepth, b.w.num_cols - first)};
+    unpack_rows(b.kernels, b.w, b.n, depth, tile);
+    for (int64_t t = 0; t < b.rows; t += b.each) {
+      const int64_t some = std::min(b.each, b.rows - t);
+      b.kernels.product.skinny({b.x.data + t * b.x.stride + first, b.x.stride}, int(some),
+                               {tile, DType::f32, depth.count}, depth.count, 0, b.n.count, {part, kPackedCols});
+      for (int64_t i = 0; i < some * kPackedCols; ++i) {
+        float& to = sums[t * kPackedCols + i];
+        to = first > 0 ? to + part[i] : part[i];
+      }
     }
+  }
 }
 
 }  // namespace
@@ -84,43 +128,38 @@ void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t c
   }
 }
 
-void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel) {
-  if (fits_kernels(w)) return k.packed.pack(Codes(w, rows, depth).rows, depth.count, panel);
-  alignas(64) float tile[kMaxPanelCols * kMaxDepth];
-  unpack_rows(k, w, rows, depth, tile);
-  k.product.pack(tile, DType::f32, depth.count, int(rows.count), k.product.cols, depth.count, panel);
+int64_t pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel, float* scales) {
+  const int64_t cols = k.product.cols;
+  if (!fits_kernels(w)) {
+    alignas(64) float tile[kMaxPanelCols * kMaxDepth];
+    unpack_rows(k, w, rows, depth, tile);
+    k.product.pack(tile, DType::f32, depth.count, int(rows.count), int(cols), depth.count, panel);
+    return 0;
+  }
+  Scales all;
+  all.read(w, rows, depth);
+  k.packed.pack(code_rows(w, rows, depth, nullptr), depth.count, panel);
+  const int64_t per_scale = is_four_bit(w.packing) ? kScaledCodes : depth.count;
+  for (int64_t i = 0; i < depth.count; i += per_scale, scales += cols)
+    std::copy_n(all.from(depth.first + i), cols, scales);
+  return per_scale;
 }
 
 void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y) {
-  alignas(64) float tile[kPackedCols * kMaxDepth], sums[kMaxSkinnyRows * kPackedCols];
-  const ProductKernels& dense = k.product;
+  constexpr int64_t kMaxPasses = 2;  // whose sums are kept
+  alignas(64) float sums[kMaxPasses * kMaxSkinnyRows * kPackedCols];
   const bool fits = fits_kernels(w);
-  const int64_t passes = (rows + dense.skinny_rows - 1) / dense.skinny_rows;
-  for (int64_t c = 0; c < n.count; c += kPackedCols) {
-    const Range block{n.first + c, std::min<int64_t>(kPackedCols, n.count - c)};
-    for (int64_t first = 0; first == 0 || first < w.num_cols; first += dense.depth) {
-      const Range depth{first, std::min(dense.depth, w.num_cols - first)};
-      const auto each_part = [&](const auto& skinny) {
-        for (int64_t pass = 0; pass < passes; ++pass) {
-          const int64_t t = rows * pass / passes;
-          const int some = int(rows * (pass + 1) / passes - t);
-          skinny(x.data + t * x.stride + first, some);
-          put_sums(sums, some, block.count, {y.data + t * y.stride + block.first, y.stride}, first > 0);
-        }
-      };
-      if (fits) {
-        const Codes codes(w, block, depth);
-        each_part(
-            [&](const float* at, int some) { k.packed.skinny({at, x.stride}, some, codes.rows, depth.count, sums); });
-      } else {
-        unpack_rows(k, w, block, depth, tile);
-        each_part([&](const float* at, int some) {
-          dense.skinny({at, x.stride}, some, {tile, DType::f32, depth.count}, depth.count, 0, block.count,
-                       {sums, kPackedCols});
-        });
-      }
+  const int64_t at_once = kMaxPasses * k.product.skinny_rows;
+  for (int64_t c = 0; c < n.count; c += kPackedCols)
+    for (int64_t t = 0; t < rows; t += at_once) {
+      const int64_t some = std::min(at_once, rows - t),
+                    passes = (some + k.product.skinny_rows - 1) / k.product.skinny_rows;
+      const Range block{n.first + c, std::min<int64_t>(kPackedCols, n.count - c)};
+      (fits ? multiply_codes : multiply_unpacked)(
+          {k, w, {x.data + t * x.stride, x.stride}, some, (some + passes - 1) / passes, block}, sums);
+      for (int64_t i = 0; i < some; ++i)
+        std::copy_n(sums + i * kPackedCols, block.count, y.data + (t + i) * y.stride + block.first);
     }
-  }
 }
 
 }  // namespace vpref::cpu

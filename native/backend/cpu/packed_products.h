@@ -11,10 +11,14 @@ struct Range {
   int64_t first, count;
 };
 
-// As ProductKernels::pack, for these rows and these k: at most the cols and depth of Kernels::product.
-void pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel);
+// Scales of a panel of pack_packed: one per kScaledCodes of k and row, or one per row.
+constexpr int64_t kMaxPanelScales = kMaxDepth / kScaledCodes * kMaxPanelCols;
 
-// As ProductKernels::skinny over the unpacked weights, with the same bytes; any number of rows of x.
+// As ProductKernels::pack, for these rows and these k: at most the cols and depth of Kernels::product. Returns how many
+// k share a scale, and writes the panel's scales, [k / that][Kernels::product.cols]; 0: the panel is scaled already.
+int64_t pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel, float* scales);
+
+// y[t, n] for all rows of x: the same bytes as by panels of pack_packed.
 void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y);
 
 // unpack_row, by the kernels.

@@ -122,8 +122,9 @@ struct Cut {
 // One thread's panels of a block of weights and, if y cannot hold them, its sums.
 struct Scratch {
   char* weights;
-  float* sums;
+  float *sums, *scales;
   int64_t packed = -1;  // block of the current panels
+  int64_t per_scale = 0;
 };
 
 // Rows of panel i; panels differ by at most one row.
@@ -133,36 +134,52 @@ int64_t whole_steps(const ProductKernels& kernel, int64_t k) {
   return (k + kernel.step - 1) / kernel.step * kernel.step;
 }
 
-// Packs panels of `cols` weight rows, for `depth` elements of k.
+// Panels of `cols` weight rows, for `depth` elements of k.
 struct WeightPanels {
   const char* data;
   int64_t depth, cols;
+  const float* scales;  // of a panel: [depth / per_scale][kernel.cols]
+  int64_t per_scale;    // elements of k that share a scale; 0: no scales
 };
+
+// One panel of x times one panel of weights.
+void multiply_tile(const ProductKernels& kernel, int rows, const char* x, const WeightPanels& w, Rows<float> y,
+                   bool accumulate) {
+  if (w.per_scale == 0) return kernel.tile(rows, x, w.data, w.depth, nullptr, y, accumulate);
+  const int64_t size = int64_t(kernel.size);
+  const float* scales = w.scales;
+  for (int64_t i = 0; i < w.depth; i += w.per_scale, scales += kernel.cols)
+    kernel.tile(rows, x + i * rows * size, w.data + i * kernel.cols * size, std::min(w.per_scale, w.depth - i), scales,
+                y, accumulate || i > 0);
+}
 
 // One panel of x times all columns of a block: y[t, 0..cols).
 void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const WeightPanels& w, Rows<float> y,
                     bool accumulate) {
-  const int64_t width = kernel.cols, cols = w.cols, row_bytes = w.depth * int64_t(kernel.size);
-  int64_t n = 0;
-  for (; n + width <= cols; n += width)
-    kernel.tile(rows, x, w.data + n * row_bytes, w.depth, y.data + n, y.stride, accumulate);
-  if (n == cols) return;
+  const int64_t width = kernel.cols, panel_bytes = w.depth * width * int64_t(kernel.size);
+  WeightPanels panel = w;
   alignas(64) float edge[16 * 32];
-  kernel.tile(rows, x, w.data + n * row_bytes, w.depth, edge, width, false);
-  for (int t = 0; t < rows; ++t)
-    for (int64_t c = n; c < cols; ++c) {
-      float& sum = y.data[t * y.stride + c];
-      sum = accumulate ? sum + edge[t * width + c - n] : edge[t * width + c - n];
+  for (int64_t n = 0; n < w.cols; n += width, panel.data += panel_bytes, panel.scales += kMaxPanelScales) {
+    const int64_t count = std::min(width, w.cols - n);
+    const Rows<float> to{y.data + n, y.stride};
+    if (count == width) {
+      multiply_tile(kernel, rows, x, panel, to, accumulate);
+      continue;
     }
+    for (int t = 0; accumulate && t < rows; ++t) std::copy_n(to.data + t * to.stride, count, edge + t * width);
+    multiply_tile(kernel, rows, x, panel, {edge, width}, accumulate);
+    for (int t = 0; t < rows; ++t) std::copy_n(edge + t * width, count, to.data + t * to.stride);
+  }
 }
 
-// Packs these rows of the weights, for these k.
-void pack_weights(const Kernels& k, const ProductKernels& kernel, const Weight& weight, Range n, Range depth,
-                  char* panel) {
-  if (weight.packed) return pack_packed(k, *weight.packed, n, depth, reinterpret_cast<float*>(panel));
+// Packs these rows of the weights, for these k. Returns how many k share a scale (pack_packed), or 0.
+int64_t pack_weights(const Kernels& k, const ProductKernels& kernel, const Weight& weight, Range n, Range depth,
+                     char* panel, float* scales) {
+  if (weight.packed) return pack_packed(k, *weight.packed, n, depth, reinterpret_cast<float*>(panel), scales);
   const Tensor& w = *weight.dense;
   kernel.pack(row_address(w, n.first, depth.first), w.dtype, w.stride[0], int(n.count), kernel.cols, depth.count,
               panel);
+  return 0;
 }
 
 // x: all panels, the depths of each in order.
@@ -178,14 +195,16 @@ void multiply_block(const Kernels& k, const ProductKernels& kernel, const Produc
     const int64_t depth = std::min(kernel.depth, p.k() - first), padded_depth = whole_steps(kernel, depth);
     if (s.packed != block || p.k() > kernel.depth)
       for (int64_t n = n0; n < n1; n += kernel.cols)
-        pack_weights(k, kernel, p.weight, {n, std::min<int64_t>(kernel.cols, n1 - n)}, {first, depth},
-                     s.weights + (n - n0) * padded_depth * size);
+        s.per_scale = pack_weights(k, kernel, p.weight, {n, std::min<int64_t>(kernel.cols, n1 - n)}, {first, depth},
+                                   s.weights + (n - n0) * padded_depth * size,
+                                   s.scales + (n - n0) / kernel.cols * kMaxPanelScales);
     s.packed = block;
     for (int64_t q = q0; q < q1; ++q) {
       const int64_t row = panel_row(p, cut, q);
       const int rows = int(panel_row(p, cut, q + 1) - row);
-      multiply_panel(kernel, rows, x + (row * wide + rows * first) * size, {s.weights, padded_depth, n1 - n0},
-                     {out + (row - r0) * ldy, ldy}, first > 0);
+      multiply_panel(kernel, rows, x + (row * wide + rows * first) * size,
+                     {s.weights, padded_depth, n1 - n0, s.scales, s.per_scale}, {out + (row - r0) * ldy, ldy},
+                     first > 0);
       if (first + depth < p.k() || p.direct()) continue;
       for (int64_t t = row; t < row + rows; ++t) finish_sums(k, p, out + (t - r0) * ldy, t, n0, n1);
     }
@@ -199,7 +218,9 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
   const size_t x_bytes = aligned(size_t(p.rows() * wide) * kernel.size);
   const size_t weights = aligned(size_t(cut.cols * std::min(kernel.depth, wide)) * kernel.size);
   const size_t sums = p.in_place() ? 0 : aligned(size_t(cut.max_rows(kernel) * cut.cols) * sizeof(float));
-  char* x = static_cast<char*>(ctx.workspace.get(x_bytes + size_t(threads) * (weights + sums)));
+  const size_t scales = p.weight.packed ? aligned(size_t(cut.cols / kernel.cols * kMaxPanelScales) * sizeof(float)) : 0;
+  const size_t each = weights + sums + scales;
+  char* x = static_cast<char*>(ctx.workspace.get(x_bytes + size_t(threads) * each));
   parallel_ranges(std::min(threads, int(cut.panels)), cut.panels, 1, [&](int, int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) {
       const int64_t row = panel_row(p, cut, q), rows = panel_row(p, cut, q + 1) - row;
@@ -209,8 +230,8 @@ void multiply_panels(Context& ctx, const Kernels& k, const ProductKernels& kerne
     }
   });
   parallel_ranges(threads, items, 1, [&](int thread, int64_t begin, int64_t end) {
-    char* mine = x + x_bytes + size_t(thread) * (weights + sums);
-    Scratch scratch{mine, reinterpret_cast<float*>(mine + weights)};
+    char* mine = x + x_bytes + size_t(thread) * each;
+    Scratch scratch{mine, reinterpret_cast<float*>(mine + weights), reinterpret_cast<float*>(mine + weights + sums)};
     for (int64_t i = begin; i < end; ++i) multiply_block(k, kernel, p, cut, i, x, scratch);
   });
 }

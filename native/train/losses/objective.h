@@ -32,10 +32,11 @@ struct Objective {
   std::span<const LossTerm> terms;
   LossOptions options;
 
-  // Returns the row's share of the objective, and adds its derivative with respect to each policy sum to slopes
-  // [1+K+J].
-  double share(const LossRow& row, const StepPoints& points, const LossTotals& totals, std::span<double> slopes) const;
-  // The divisors of these rows.
+  // Each row's share of the objective. Adds the derivative with respect to each policy sum to slopes: [1+K+J] per row,
+  // row after row.
+  std::vector<double> shares(std::span<const LossRow> rows, const StepPoints& points, const LossTotals& totals,
+                             std::span<double> slopes) const;
+  // Their sum, with the divisors of these rows.
   double mean(std::span<const LossRow> rows, const StepPoints& points) const;
 };
 

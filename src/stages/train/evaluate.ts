@@ -8,13 +8,13 @@ import { RunError } from '../../records/error.ts';
 import type { EvalMetrics } from './history.ts';
 import { preferenceMetrics, rowFigures } from './metrics.ts';
 import { rowsOfRank } from './order.ts';
+import type { LoadRows } from './prepare.ts';
 import { everyRanks } from './reference.ts';
 
 export interface EvaluateOptions {
   /** Held-out rows. */
   numRows: number;
-  /** Prepares a row with its reference, by number. */
-  load(number: number): Promise<TrainRow>;
+  load: LoadRows;
   needs: LossNeeds;
   beta: number;
   /** Rows that a rank scores together. */
@@ -49,8 +49,7 @@ async function scoreAll(
   const { rank, numRanks } = trainer;
   const numbers = Uint32Array.from({ length: numRows }, (_, number) => number);
   const size = batch * numRanks;
-  const loadRound = (begin: number) =>
-    Promise.all(Array.from(rowsOfRank(numbers.subarray(begin, begin + size), rank, numRanks), load));
+  const loadRound = (begin: number) => load(rowsOfRank(numbers.subarray(begin, begin + size), rank, numRanks));
   const all: LossRow[] = [];
   let next = loadRound(0);
   for (let begin = 0; begin < numRows; begin += size) {
@@ -71,19 +70,20 @@ async function scoreAll(
 
 /** KTO's estimate: the mean log-ratio of each response to the next row's prompt, over all held-out rows; at least 0. */
 async function referencePoint(trainer: TrainerEngine, options: EvaluateOptions): Promise<number | undefined> {
-  const { numRows, load } = options;
+  const { numRows } = options;
   const mismatched = async (number: number): Promise<TrainRow> => {
-    const [row, other] = await Promise.all([load(number), load((number + 1) % numRows)]);
-    const { ids, scored } = other.segments.find(({ branch }) => branch === 0)!;
-    const segments = row.segments.map((segment) => {
+    const [row, other] = await options.load([number, (number + 1) % numRows]);
+    const { ids, scored } = other!.segments.find(({ branch }) => branch === 0)!;
+    const segments = row!.segments.map((segment) => {
       if (segment.branch !== 0) return segment;
       const { scored: _own, ...kept } = segment;
       return { ...kept, ids, ...(scored && { scored }) };
     });
-    return { ...row, segments };
+    return { ...row!, segments };
   };
-  const policy = await scoreAll(trainer, { ...options, load: mismatched }, true);
-  const reference = policy && (await scoreAll(trainer, { ...options, load: mismatched }, false));
+  const load: LoadRows = (numbers) => Promise.all(Array.from(numbers, mismatched));
+  const policy = await scoreAll(trainer, { ...options, load }, true);
+  const reference = policy && (await scoreAll(trainer, { ...options, load }, false));
   if (policy === undefined || reference === undefined) return undefined;
   const sum = policy.reduce((total, row, index) => total + row.policy[0]! - reference[index]!.policy[0]!, 0);
   return Math.max(0, sum / numRows);

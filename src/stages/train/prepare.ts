@@ -57,25 +57,29 @@ export async function planSteps(
     warn('the activations may not fit in the free memory; a smaller --batch-tokens needs less');
 }
 
-export interface RowLoading {
+/** What a run is made of. */
+export interface RunParts {
   trainer: TrainerEngine;
   needs: LossNeeds;
   context: ModelContext;
   options: TrainOptions;
-  /** Of the run. */
-  digest: string;
+  /** The stop code that all ranks agree on, 0 to continue. */
   isStopped(): Promise<number>;
 }
 
+/** Prepares rows with their reference, by number. */
+export type LoadRows = (numbers: Iterable<number>) => Promise<TrainRow[]>;
+
 /**
- * A loader of the rows by number. Missing reference log-probabilities are computed first and kept in `file`.
+ * A loader of the rows. Missing reference log-probabilities are computed first and kept in `file`; `digest` is the run's.
  * Undefined after a stop.
  */
 export async function rowLoader(
   rows: readonly Row[],
   file: string,
-  { trainer, needs, context, options, digest, isStopped }: RowLoading,
-): Promise<((number: number) => Promise<TrainRow>) | undefined> {
+  digest: string,
+  { trainer, needs, context, options, isStopped }: RunParts,
+): Promise<LoadRows | undefined> {
   const { dir, batchSize, lossOn } = options;
   const prepare = (number: number) => prepareTrainRow(rows[number]!, { needs, lossOn }, context);
   const lacking = [...rows.keys()].filter((n) => needs.reference && referenceSums(rows[n]!, needs) === undefined);
@@ -88,10 +92,13 @@ export async function rowLoader(
     onProgress: (done) => options.onProgress({ phase: 'reference', done, total: lacking.length }),
   });
   if (reference === undefined) return undefined;
-  return async (number) => {
-    const row = await prepare(number);
-    const ref = reference.get(number);
-    return ref === undefined ? row : { ...row, ref };
+  return async (numbers) => {
+    const wanted = [...numbers];
+    const prepared = await Promise.all(wanted.map(prepare));
+    return prepared.map((row, index) => {
+      const ref = reference.get(wanted[index]!);
+      return ref === undefined ? row : { ...row, ref };
+    });
   };
 }
 

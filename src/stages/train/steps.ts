@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The steps of a run, with evaluations, samples and checkpoints between them.
-import type { StepResult, TrainerEngine, TrainRow } from '../../engine/train-requests.ts';
-import { RunError } from '../../records/error.ts';
-import { CollapseWatch } from './collapse.ts';
-import type { CostCount } from './cost.ts';
-import type { HeldOut } from './held-out.ts';
+// Around a step: evaluation, samples and checkpoint before it, its metrics and warnings after it.
+import type { StepResult, TrainRow } from '../../engine/train-requests.ts';
+import { firstRewardsWarning } from './first-rewards.ts';
 import {
   type MetricRow,
   pairRewards,
@@ -12,95 +9,62 @@ import {
   type RowFigures,
   rowFigures,
   type TrainOutput,
-  type WarningRow,
 } from './metrics.ts';
-import type { TrainOptions } from './options.ts';
 import { everyRanks } from './reference.ts';
-import type { Samples } from './samples.ts';
+import type { StartedRun } from './start.ts';
 
-export interface Stepping {
-  /** The stop code that all ranks agree on, 0 to continue. */
-  isStopped(): Promise<number>;
-  save(): Promise<void>;
-  stepsPerEpoch: number;
-  /** Checks the rewards before any update. */
-  checkFirst(figures: RowFigures[]): void;
-  costs: CostCount;
-  heldOut: HeldOut | undefined;
-  samples: Samples | undefined;
-  /** Warning rows since the last row; `warn` adds one. */
-  warnings: WarningRow[];
-  warn(name: string, message: string): void;
+/** Does what is due before the next step. Returns the stop code if none follows: 0 at the end of the run. */
+export async function* beforeStep(run: StartedRun): AsyncGenerator<TrainOutput, number | undefined> {
+  const { trainer, heldOut, samples, isStopped } = run;
+  const { settings, saveEvery } = run.options;
+  if (heldOut?.isDue(trainer.stepsDone)) {
+    const row = await heldOut.run(trainer);
+    if (row === undefined) return Math.max(1, await isStopped());
+    if (trainer.rank === 0) yield row;
+  }
+  if (trainer.rank === 0) yield* run.warnings.splice(0);
+  const isLast = heldOut?.history.isOver === true;
+  if (samples?.isDue(trainer.stepsDone, isLast) && !(await samples.run(trainer))) return Math.max(1, await isStopped());
+  if (saveEvery > 0 && trainer.stepsDone > 0 && trainer.stepsDone % saveEvery === 0) await run.save();
+  if (trainer.stepsDone >= settings.totalSteps || isLast) return 0;
+  return (await isStopped()) || undefined;
 }
 
-/** Runs steps until the last one, or until a rank receives a stop, which abandons the current step. Returns the stop code. */
-export async function* steps(
-  trainer: TrainerEngine,
-  load: (step: number) => Promise<TrainRow[]>,
-  { costs, isStopped, save, stepsPerEpoch, checkFirst, heldOut, samples, warnings, warn }: Stepping,
-  {
-    settings: {
-      lossOptions: { beta },
-      totalSteps,
-    },
-    stop,
-    saveEvery,
-    onProgress,
-  }: TrainOptions,
-): AsyncGenerator<TrainOutput, number> {
-  const watch = new CollapseWatch();
-  let next = trainer.stepsDone < totalSteps ? load(trainer.stepsDone) : undefined;
-  next?.catch(() => undefined);
-  while (true) {
-    if (heldOut?.isDue(trainer.stepsDone)) {
-      const row = await heldOut.run(trainer);
-      if (row === undefined) return Math.max(1, await isStopped());
-      if (trainer.rank === 0) yield row;
-    }
-    if (trainer.rank === 0) yield* warnings.splice(0);
-    if (samples?.isDue(trainer.stepsDone, heldOut?.history.isOver === true) && !(await samples.run(trainer)))
-      return Math.max(1, await isStopped());
-    if (saveEvery > 0 && trainer.stepsDone > 0 && trainer.stepsDone % saveEvery === 0) await save();
-    if (trainer.stepsDone >= totalSteps || heldOut?.history.isOver) return 0;
-    const asked = await isStopped();
-    if (asked > 0) return asked;
-    const started = performance.now();
-    const batch = await next!;
-    // Prepare the next step's rows while this one computes.
-    next = trainer.stepsDone + 1 < totalSteps ? load(trainer.stepsDone + 1) : undefined;
-    next?.catch(() => undefined);
-    const result = await trainer.step(batch, stop).catch((cause: unknown) => {
-      if (cause instanceof RunError && cause.code === 'cancelled') return undefined;
-      throw cause;
-    });
-    if (result === undefined) return Math.max(1, await isStopped());
-    const figures = await everyRanks(trainer, rowFigures(batch, result.rows));
-    costs.step(figures.length, result.numTokens);
-    if (trainer.stepsDone === 1) checkFirst(figures);
-    heldOut?.history.stepped(preferenceMetrics(figures, beta)['rewards/accuracies']);
-    if (trainer.rank === 0) {
-      const seconds = (performance.now() - started) / 1000;
-      const row = metricRow(figures, result, trainer, beta, stepsPerEpoch, seconds);
-      for (const { name, message } of watch.observe(pairRewards(figures, beta))) warn(name, message);
-      onProgress({ phase: 'steps', done: trainer.stepsDone, total: totalSteps, row });
-      yield row;
-    }
+/** Records what a step of `batch` has shown. `started`: when it did, by performance.now(). */
+export async function* afterStep(
+  run: StartedRun,
+  batch: readonly TrainRow[],
+  result: StepResult,
+  started: number,
+): AsyncGenerator<TrainOutput, void> {
+  const { trainer, context, options, watch, costs, heldOut, warn } = run;
+  const { settings, onProgress } = options;
+  const { beta } = settings.lossOptions;
+  const figures = await everyRanks(trainer, rowFigures(batch, result.rows));
+  costs.step(figures.length, result.numTokens);
+  if (run.startsAtReference && trainer.stepsDone === 1) {
+    const message = firstRewardsWarning(figures, context.engine.info.dtype);
+    if (message !== undefined) warn('first-rewards', message);
   }
+  heldOut?.history.stepped(preferenceMetrics(figures, beta)['rewards/accuracies']);
+  if (trainer.rank !== 0) return;
+  const row = metricRow(run, figures, result, (performance.now() - started) / 1000);
+  for (const { name, message } of watch.observe(pairRewards(figures, beta))) warn(name, message);
+  onProgress({ phase: 'steps', done: trainer.stepsDone, total: settings.totalSteps, row });
+  yield row;
 }
 
 function metricRow(
+  { trainer, stepsPerEpoch, options }: StartedRun,
   rows: readonly RowFigures[],
   result: StepResult,
-  trainer: TrainerEngine,
-  beta: number,
-  stepsPerEpoch: number,
   seconds: number,
 ): MetricRow {
   return {
     step: trainer.stepsDone,
     epoch: trainer.stepsDone / stepsPerEpoch,
     loss: result.loss,
-    ...preferenceMetrics(rows, beta),
+    ...preferenceMetrics(rows, options.settings.lossOptions.beta),
     ...(result.rewardMean !== undefined && { delta: result.rewardMean }),
     grad_norm: result.gradNorm,
     learning_rate: result.learningRate,

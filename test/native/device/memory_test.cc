@@ -278,6 +278,10 @@ struct Training {
   EncodeImages encode() {
     return [this](std::span<const ImageRef>, const Tensor& features) { fill(m->ctx, 0.5f, features); };
   }
+  void step(const std::vector<TrainRow>& rows) {
+    StepResult result = trainer->accumulate(rows, encode());
+    trainer->update(result, rows);
+  }
   TrainRow row(int32_t num_images, int32_t prompt, int32_t answer) const {
     const ModelConfig& config = m->model.config;
     TrainRow r{.id = "row", .num_rejected = 1, .ref = {-3, -4}};
@@ -341,7 +345,7 @@ TEST_P(PlannedIsUsed, TrainingTakesItsPlannedBytesAtEveryRecomputeLevel) {
         const size_t activations = trainer.plan(sizes, ends, kNoLimit).activations;
         EXPECT_EQ(trainer.activation_bytes(), activations);
       }
-      trainer.step(rows, run.encode());
+      run.step(rows);
       const size_t planned = trainer.activation_bytes();
       EXPECT_EQ(trainer.activation_peak(), planned) << t.what << ", level " << level;
       if (slow) continue;
@@ -349,7 +353,7 @@ TEST_P(PlannedIsUsed, TrainingTakesItsPlannedBytesAtEveryRecomputeLevel) {
         trainer.score(rows, run.encode(), true);
         trainer.score(rows, run.encode(), false);
       }
-      trainer.step(rows, run.encode());
+      run.step(rows);
       EXPECT_EQ(trainer.activation_bytes(), planned) << t.what << ", level " << level;
       EXPECT_EQ(trainer.activation_peak(), planned) << t.what << ", level " << level;
     }
@@ -369,10 +373,10 @@ TEST_P(PlannedIsUsed, AFullMicroBatchTakesItsPlannedBytes) {
   if (s.device == Device::cuda) {
     const size_t planned = run.trainer->activation_bytes();
     EXPECT_GT(planned, 0u);
-    run.trainer->step(rows, run.encode());
+    run.step(rows);
     EXPECT_EQ(run.trainer->activation_bytes(), planned);
   } else {
-    run.trainer->step(rows, run.encode());
+    run.step(rows);
   }
   EXPECT_EQ(run.trainer->activation_peak(), run.trainer->activation_bytes());
 }
@@ -395,12 +399,12 @@ TEST(Plan, CoversEveryMicroBatchOfARun) {
       sizes.push_back(run.size(r));
       ends.push_back(int64_t(sizes.size()));
       Training alone({Device::cpu, "tiny-mha", DType::f32, 0}, o);
-      alone.trainer->step(std::span(&r, 1), alone.encode());
+      alone.step({r});
       most = std::max(most, alone.trainer->activation_bytes());
     }
     const size_t activations = run.trainer->plan(sizes, ends, kNoLimit).activations;
     EXPECT_EQ(activations, most);
-    run.trainer->step(rows, run.encode());
+    run.step(rows);
     EXPECT_EQ(run.trainer->activation_bytes(), most);
     EXPECT_EQ(run.trainer->activation_peak(), most);
   }

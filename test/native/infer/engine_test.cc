@@ -250,10 +250,10 @@ TEST(Scorer, CountsCommonPrefixesOnce) {
                                 {.parent = 0, .token_ids = {6}, .scored = true}},
                    .images = {image}};
     const uint64_t key = Scorer::images_key(r);
-    return Scorer::Item{0, std::move(r), {}, key};
+    return ScoreItem{0, std::move(r), {}, key};
   };
-  const Scorer::Item others[] = {item({1, 3, kImage, kImage, 7, 8}, 10)};
-  const auto rows = [&](const Scorer::Item& one) { return Scorer::rows_beside(others, one, kImage); };
+  const ScoreItem others[] = {item({1, 3, kImage, kImage, 7, 8}, 10)};
+  const auto rows = [&](const ScoreItem& one) { return Scorer::rows_beside(others, one, kImage); };
   EXPECT_EQ(Scorer::rows_beside({}, others[0], kImage), 7);       // the last row of a response is not computed
   EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 10)), 3);  // five rows exist already
   EXPECT_EQ(rows(item({1, 3, kImage, kImage, 7, 9, 9}, 11)), 6);  // another image: two rows exist

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "ops/dropout.h"
@@ -134,7 +135,8 @@ TEST(Linear, PackedWeightsGiveTheProductOfTheUnpackedOnes) {
     const Tensor x = memory.tensor(kRows, kInputs), y = memory.tensor(kRows, kAll), expected = memory.copy(y);
     linear_forward(ctx, packed, x, y, memory.arena());
     linear_forward(ctx, dense, x, expected, memory.arena());
-    for (int64_t i = 0; i < y.numel(); ++i) EXPECT_EQ(y.as<float>()[i], expected.as<float>()[i]);
+    for (int64_t i = 0; i < y.numel(); ++i)
+      EXPECT_NEAR(y.as<float>()[i], expected.as<float>()[i], 2e-6 * (1 + std::fabs(expected.as<float>()[i])));
 
     const Tensor dy = memory.tensor(kRows, kAll), dx = memory.tensor(kRows, kInputs), expected_dx = memory.copy(dx);
     linear_backward(ctx, packed, dy, LinearForward{x}, &dx, grads, memory.arena());

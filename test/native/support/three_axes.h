@@ -56,7 +56,7 @@ struct ThreeAxes {
     check_score_request(model.config, r);
     Forward forward(ctx, model, 256);
     ImageCache images(model, 1 << 20);
-    const Scorer::Item items[] = {{1, std::move(r), {}}};
+    const ScoreItem items[] = {{1, std::move(r), {}}};
     return Scorer(ctx, model, forward, images).score(items).front();
   }
 };

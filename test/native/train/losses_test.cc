@@ -351,17 +351,18 @@ TEST(Objective, DerivativesAreThoseOfTheWeightedMeanWithEachRecordsBeta) {
   rows[1].beta = 0.7;
   LossTotals totals;
   for (const LossRow& row : rows) totals.add(row.weight, row.branches[0].num_tokens);
-  for (LossRow& row : rows) {
-    std::vector<double> slopes(row.branches.size());
-    objective.share(row, {}, totals, slopes);
-    for (size_t k = 0; k < slopes.size(); ++k) {
+  std::vector<double> slopes(4);
+  objective.shares(rows, {}, totals, slopes);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    LossRow& row = rows[r];
+    for (size_t k = 0; k < row.branches.size(); ++k) {
       const double step = 1e-5, here = row.branches[k].policy;
       row.branches[k].policy = here + step;
       const double above = objective.mean(rows, {});
       row.branches[k].policy = here - step;
       const double below = objective.mean(rows, {});
       row.branches[k].policy = here;
-      EXPECT_NEAR(slopes[k], (above - below) / (2 * step), 1e-8);
+      EXPECT_NEAR(slopes[2 * r + k], (above - below) / (2 * step), 1e-8);
     }
   }
   // A row's beta replaces the options' for that row.

@@ -79,7 +79,7 @@ TEST_P(PackedTraining, GradientsEqualThoseOfTheUnpackedBase) {
   TrainingRun packed(GetParam(), /*dense=*/false), dense(GetParam(), /*dense=*/true);
   for (TrainingRun* run : {&packed, &dense}) run->leave_start();
   const double loss = packed.loss_and_gradients(file + ".a"), expected = dense.loss_and_gradients(file + ".b");
-  EXPECT_DOUBLE_EQ(loss, expected);  // both forwards give the same bytes
+  EXPECT_NEAR(loss, expected, 1e-6);  // a scale multiplies a sum, not each weight
   const Safetensors got(file + ".a"), want(file + ".b");
   ASSERT_GT(want.tensors().size(), 0u);
   for (const auto& [name, stored] : want.tensors()) {

@@ -63,7 +63,7 @@ struct Planes {
     for (const GeneratedBranch& b : result.branches) r.segments.push_back({0, b.token_ids, {}, true});
     Forward forward(ctx, model, 256);
     ImageCache images(model, 1 << 20);
-    const Scorer::Item items[] = {{1, std::move(r), {}}};
+    const ScoreItem items[] = {{1, std::move(r), {}}};
     return Scorer(ctx, model, forward, images).score(items).front();
   }
 };
