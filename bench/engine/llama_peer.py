@@ -6,8 +6,8 @@
 
 Both sides have the same weights, as they are stored: f32 as F32, bf16 (computed in bf16) as BF16 and as F16, f16 as F16, int8 as Q8_0, nf4 as Q4_0. The
 head of the last two is bf16 here and 16 bits there (--head). Prompts are text, 512 tokens for prefill and 64 for decode; greedy; the least of several times.
-Nothing is timed unless 64 greedy tokens in f32 are equal. llama.cpp has its defaults (its threads spin, keys and values in f16), this engine the waiting
-policy of the commands. "share": what reading the weights of a step takes of the bandwidth that both threads reach in the same turn.
+Nothing is timed unless 64 greedy tokens in f32 are equal. llama.cpp has its defaults (its threads spin, keys and values in f16).
+"share": what reading the weights of a step takes of the bandwidth that both threads reach in the same turn.
 
 The package is a bench's own: version and checksum stand below, it goes to build/llama-peer. It also holds the sources that its library was built from, so
 the headers are of the same release. Appends one row for each task and pair to bench/results/engine.ndjson.
@@ -257,7 +257,7 @@ def main():
         unknown = [x for x in getattr(args, what) if x not in known]
         if unknown:
             parser.error(f"--{what}: expected {', '.join(known)}, got {unknown[0]}")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands set it (src/engine/binding.ts)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of oneDNN's threads, as the commands set it (src/engine/binding.ts)
     program, release = build()
     with tempfile.TemporaryDirectory(prefix="vpref-llama-") as name:
         work = pathlib.Path(name)
