@@ -108,12 +108,17 @@ static inline void row_pointers(const W* from, int64_t stride, int64_t first, in
 
 template <class A, class W>
 static void pack_rows_of(const W* from, int64_t stride, int count, int width, int64_t k, typename A::Element* panel) {
+  constexpr int64_t kAhead = 8 * kLanes;
   const int64_t units = (k + A::step - 1) / A::step * kLanes;
   for (int g = 0; g < width; g += kLanes) {
     const W* row[kLanes];
     row_pointers(from, stride, g, count, row);
     const int lanes = width - g < kLanes ? width - g : kLanes;
     for (int64_t u = 0; u < units; u += kLanes) {
+      // The hardware does not follow so many streams: the rows further on, then the next rows.
+      const int64_t next =
+          u + kAhead < units ? (u + kAhead) * A::unit : (u + kAhead - units) * A::unit + kLanes * stride;
+      for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + next, 0, 2);
       F columns[kLanes];
       read_columns<A>(row, u * A::unit, k, columns);
       typename A::Element* to = panel + (u * width + g) * A::unit;
