@@ -248,12 +248,16 @@ void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* ou
     return;
   }
   const uint8_t* codes = w.scales.as<uint8_t>() + begin;
-  const float *book = w.nested_book.as<float>(), *nested = w.nested_scales.as<float>() + begin / w.nested_block;
+  // Rows have few blocks: a division would take as long as their scales.
+  const bool power = (w.nested_block & (w.nested_block - 1)) == 0;
+  const int64_t nest = power ? begin >> __builtin_ctzll(uint64_t(w.nested_block)) : begin / w.nested_block;
+  const float *book = w.nested_book.as<float>(), *nested = w.nested_scales.as<float>() + nest;
   const float offset = w.offset;
-  int64_t left = w.nested_block - begin % w.nested_block;  // of this nested block
+  int64_t left = (nest + 1) * w.nested_block - begin;  // of this nested block
   for (; count > 0; left = w.nested_block, ++nested) {
     const int64_t some = std::min(count, left);
     const float scale = *nested;
+#pragma GCC unroll 4
     for (int64_t i = 0; i < some; ++i, out += step) {
       const float product = book[codes[i]] * scale;
       *out = product + offset;
