@@ -139,7 +139,7 @@ int64_t pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range d
   Scales all;
   all.read(w, rows, depth);
   k.packed.pack(code_rows(w, rows, depth, nullptr), depth.count, panel);
-  const int64_t per_scale = is_four_bit(w.packing) ? kScaledCodes : depth.count;
+  const int64_t per_scale = is_four_bit(w.packing) ? kScaledCodes : kMaxDepth;  // a panel's padding included
   for (int64_t i = 0; i < depth.count; i += per_scale, scales += cols)
     std::copy_n(all.from(depth.first + i), cols, scales);
   return per_scale;

@@ -2,6 +2,8 @@
 // Covers native/backend/cpu/packed_products.cc native/backend/cpu/kernels_packed.h native/backend/cuda/packed_linear.cu
 #include "ops/packed_linear.h"
 
+#include <cstring>
+
 #include "ops/gemm.h"
 #include "ops/variant.h"
 #include "reference/reference.h"
@@ -77,8 +79,11 @@ TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
       Operand bias = operand(DType::bf16, {s.n}, normal(s.n));
       const Values before = normal(most * s.n);
       Operand all = operand(DType::f32, {most, s.n}, before);
+      constexpr size_t kWorkspace = size_t(4) << 20;  // NaN: what no one wrote would be seen
+      if (ctx.device == Device::cpu) std::memset(ctx.workspace.get(kWorkspace), 0xff, kWorkspace);
       packed_linear(ctx, x.view(), w.weight, &bias.view(), all.view(), 0.5f);
       const Values together = all.read();
+      for (const double y : together) ASSERT_TRUE(std::isfinite(y)) << packing_name(packing) << " " << s.k;
       for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 1},
                                         {15, 1},
                                         {3, 2},
