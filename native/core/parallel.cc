@@ -45,6 +45,9 @@ thread_local bool inside = false;  // a part runs on this thread
 
 class Pool {
  public:
+  Pool() {
+    for (std::atomic<int>& cpu : cpu_) cpu = -1;
+  }
   void run(int count, void (*body)(void*, int), void* state);
 
  private:
@@ -69,7 +72,7 @@ class Pool {
   std::atomic<int> left_{0};         // parts that are not done
   std::atomic<int> caller_cpu_{-1};  // of the thread whose call runs
   std::atomic<int> sleepers_{0}, wakes_{0};
-  std::atomic<int> cpu_[kMaxParts] = {};  // of the thread that runs the part; -1: none
+  std::atomic<int> cpu_[kMaxParts];  // of the thread that runs the part; -1: none
 };
 
 // Begins a part that no thread has begun. Returns false if there is none.

@@ -53,6 +53,10 @@ struct ProductKernels {
   void (*skinny)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
 };
 
+// The hardware prefetcher does not follow sixteen streams, so the kernels for few rows prefetch: on weight rows shorter
+// than this the next rows, on longer rows the next depth.
+constexpr int64_t kShortRowBytes = 4096;
+
 constexpr int64_t kScaledCodes = 64;  // 4-bit codes per scale
 constexpr int kPackedCols = 64;
 

@@ -142,10 +142,6 @@ static void pack_panel(const void* from, DType dtype, int64_t stride, int count,
     pack_rows_of<A>(static_cast<const float*>(from), stride, count, width, k, panel);
 }
 
-// The hardware prefetcher does not follow sixteen streams, so the kernel prefetches: on rows shorter than this the next
-// rows, on longer rows the next depth.
-constexpr int64_t kShortRowBytes = 4096;
-
 // The part of skinny_columns with whole registers of bf16 weights in f32 products: a lane holds two numbers of a row,
 // so half as much is transposed. Adds to `acc` and returns its end. ahead: distance to the weight to prefetch.
 template <int T>

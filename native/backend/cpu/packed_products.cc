@@ -13,8 +13,7 @@ bool fits_kernels(const PackedWeight& w) {
   return !is_four_bit(w.packing) || (w.block == kScaledCodes && w.num_cols % kScaledCodes == 0);
 }
 
-// Scales of at most kPackedCols rows and kSpan elements of k, as the kernels read them: [k /
-// kScaledCodes][kPackedCols].
+// Scales of at most kPackedCols rows and kSpan elements of k, as CodeRows has them.
 class Scales {
  public:
   static constexpr int64_t kSpan = 8 * kMaxDepth;
@@ -37,9 +36,6 @@ class Scales {
   bool per_block_ = false;
   alignas(64) float values_[kSpan / kScaledCodes * kPackedCols];
 };
-
-// On rows shorter than this the kernels prefetch the next rows, on longer rows the next depth.
-constexpr int64_t kShortRowBytes = 4096;
 
 // The kernels' input: at most kPackedCols rows, for a range of k.
 CodeRows code_rows(const PackedWeight& w, Range n, Range k, const float* scales) {
