@@ -68,6 +68,50 @@ TEST_P(PackedLinearTest, ProductEqualsThatOfTheUnpackedWeights) {
     }
 }
 
+// Bit for bit: products of the codes of a scale (64 of 4 bits, 512 of int8) are summed along k, and their sum is scaled
+// and added.
+TEST_P(PackedLinearTest, SumsTheCodesOfAScaleInOrder) {
+  if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
+#if defined(__ARM_NEON)
+  const bool fuses = true;
+#else
+  const bool fuses = std::string(GetParam().kernels) != "plain";
+#endif
+  const auto multiply_add = [fuses](float a, float b, float c) { return fuses ? std::fmaf(a, b, c) : a * b + c; };
+  for (const Packing packing : {Packing::nf4, Packing::int8})
+    for (const Size s : {Size{37, 192}, {70, 1088}, {5, 4672}, {9, 1300}}) {
+      if (packing == Packing::nf4 && s.k % PackedWeight::kBlock != 0) continue;
+      Packed w = packed(ctx, packing, s, normal(s.n * s.k));
+      const uint8_t* codes = w.weight.codes.as<uint8_t>();
+      const auto number = [&](int64_t i) {
+        if (packing == Packing::int8) return float(int8_t(codes[i]));
+        return nf4_book()[i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4];
+      };
+      const int64_t group = packing == Packing::nf4 ? PackedWeight::kBlock : 512;
+      for (const int64_t t : {1, 40}) {
+        Operand x = operand({t, s.k}, normal(t * s.k)), y = operand(DType::f32, {t, s.n}, Values(size_t(t * s.n), NAN));
+        packed_linear(ctx, x.view(), w.weight, nullptr, y.view());
+        Values expected;
+        for (int64_t row = 0; row < t; ++row)
+          for (int64_t n = 0; n < s.n; ++n) {
+            float sum = 0;
+            for (int64_t first = 0; first < s.k; first += group) {
+              float part = 0, scale = 0;
+              for (int64_t i = first; i < std::min(s.k, first + group); ++i)
+                part = multiply_add(float(x.values()[size_t(row * s.k + i)]), number(n * s.k + i), part);
+              if (packing == Packing::nf4)
+                block_scales(w.weight, (n * s.k + first) / group, 1, &scale);
+              else
+                scale = w.weight.scales.as<float>()[n];
+              sum = multiply_add(part, scale, sum);
+            }
+            expected.push_back(double(sum));
+          }
+        EXPECT_EQ(y.read(), expected) << packing_name(packing) << " " << t << "x" << s.k << "x" << s.n;
+      }
+    }
+}
+
 // Rows [first, first + rows) of x have the bytes that they have beside all the others: a decoded row does not depend on
 // its batch, nor on the kernel that its size selects.
 TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
