@@ -19,6 +19,7 @@ const { values: flags, positionals } = parseArgs({
   },
 });
 const before = positionals[0];
+process.env.OMP_WAIT_POLICY ??= 'passive'; // of oneDNN's threads, as the commands set it (src/engine/binding.ts)
 if (before === undefined) throw new Error('usage: turns.ts OLD, a built checkout of the older commit');
 const [rounds, old] = [Number(flags.rounds), resolve(before)];
 const folder = mkdtempSync(join(tmpdir(), 'vpref-turns-'));

@@ -5,6 +5,7 @@
 
 #include "ops/dropout.h"
 #include "ops/gemm.h"
+#include "ops/linear_stack.h"
 #include "ops/packed_linear.h"
 
 namespace vpref {
@@ -38,11 +39,8 @@ int64_t tile_slices(const Context& ctx, int64_t all, int64_t width, DType dtype)
 // dtype of unpacked tiles: f32 on the CPU, the tensor cores' input on a GPU.
 DType tile_dtype(const Context& ctx, const Tensor& x) { return ctx.device == Device::cpu ? DType::f32 : x.dtype; }
 
-// y = x W^T + bias.
-void base_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch) {
-  const Tensor* bias = l.bias ? &l.bias : nullptr;
-  if (!l.packed) return linear(ctx, x, l.weight, bias, y);
-  if (ctx.device == Device::cpu || x.dim(0) <= kPackedSkinnyRows) return packed_linear(ctx, x, l.packed, bias, y);
+// y = x W^T + bias of a packed weight that the device cannot multiply directly.
+void unpacked_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch) {
   const size_t mark = scratch.mark();
   const int64_t step = tile_slices(ctx, l.outputs(), l.inputs(), tile_dtype(ctx, x));
   const Tensor tile = scratch.tensor(tile_dtype(ctx, x), {step, l.inputs()});
@@ -53,6 +51,10 @@ void base_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& 
     linear(ctx, x, rows, some ? &some : nullptr, y.cols(n, count));
   }
   scratch.release(mark);
+}
+
+LinearPart part_of(const Linear& l, const Tensor& y) {
+  return {l.packed ? nullptr : &l.weight, l.packed ? &l.packed : nullptr, l.bias ? &l.bias : nullptr, y};
 }
 
 // dx = beta dx + dy W.
@@ -81,20 +83,31 @@ Tensor input_of(Context& ctx, const LoraPair& pair, const Tensor& x, Arena& scra
   return kept;
 }
 
-// y += scale (x A^T) B^T of every enabled adapter.
-void add_adapters(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch,
-                  const Tensor& saved_h) {
-  const size_t mark = scratch.mark();
+// An enabled adapter of one of the linears, its x A^T, and the columns of y that it adds to.
+struct Enabled {
+  const LoraPair& pair;
+  Tensor h, y;
+};
+
+// The enabled adapters in order. saved_h as in linear_forward; without it, h is in scratch.
+std::vector<Enabled> enabled_adapters(std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch,
+                                      std::span<const Tensor> saved_h) {
+  std::vector<Enabled> all;
   int64_t column = 0;
-  for (const LoraPair& pair : l.adapters) {
-    if (!pair.enabled) continue;
-    const int64_t rank = pair.a.dim(0);
-    const Tensor h = saved_h ? saved_h.cols(column, rank) : scratch.tensor(x.dtype, {x.dim(0), rank});
-    linear(ctx, input_of(ctx, pair, x, scratch), pair.a, nullptr, h);
-    gemm(ctx, h, transposed(pair.b), y, pair.scale, 1.0f);
-    column += rank;
-    scratch.release(mark);
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const Linear& l = linears[i];
+    const Tensor saved = saved_h.empty() ? Tensor() : saved_h[i];
+    int64_t saved_column = 0;
+    for (const LoraPair& pair : l.adapters) {
+      if (!pair.enabled) continue;
+      const int64_t rank = pair.a.dim(0);
+      all.push_back({pair, saved ? saved.cols(saved_column, rank) : scratch.tensor(x.dtype, {x.dim(0), rank}),
+                     y.cols(column, l.outputs())});
+      saved_column += rank;
+    }
+    column += l.outputs();
   }
+  return all;
 }
 
 // dx += dh A, through the dropout mask of x.
@@ -167,16 +180,32 @@ Linear stacked(const Context& ctx, std::span<const Linear> linears) {
 
 void linear_forward(Context& ctx, std::span<const Linear> linears, const Tensor& x, const Tensor& y, Arena& scratch,
                     std::span<const Tensor> saved_h) {
+  const size_t mark = scratch.mark();
   const Linear one = stacked(ctx, linears);
-  if (one.weight) linear(ctx, x, one.weight, one.bias ? &one.bias : nullptr, y);
+  const std::vector<Enabled> adapters = enabled_adapters(linears, x, y, scratch, saved_h);
+  std::vector<LinearPart> parts;  // everything that reads x itself
+  parts.reserve(linears.size() + adapters.size());
+  if (one.weight) parts.push_back(part_of(one, y));
   int64_t column = 0;
-  for (size_t i = 0; i < linears.size(); ++i) {
-    const Linear& l = linears[i];
+  for (const Linear& l : linears) {
     const Tensor part = y.cols(column, l.outputs());
-    if (!one.weight) base_forward(ctx, l, x, part, scratch);
-    add_adapters(ctx, l, x, part, scratch, saved_h.empty() ? Tensor() : saved_h[i]);
-    column += part.dim(1);
+    column += l.outputs();
+    if (one.weight) continue;
+    if (l.packed && ctx.device != Device::cpu && x.dim(0) > kPackedSkinnyRows)
+      unpacked_forward(ctx, l, x, part, scratch);
+    else
+      parts.push_back(part_of(l, part));
   }
+  for (const Enabled& e : adapters)
+    if (!e.pair.drops()) parts.push_back({&e.pair.a, nullptr, nullptr, e.h});
+  linear_stack(ctx, x, parts);
+  for (const Enabled& e : adapters) {
+    const size_t kept = scratch.mark();
+    if (e.pair.drops()) linear(ctx, input_of(ctx, e.pair, x, scratch), e.pair.a, nullptr, e.h);
+    scratch.release(kept);
+    gemm(ctx, e.h, transposed(e.pair.b), e.y, e.pair.scale, 1.0f);
+  }
+  scratch.release(mark);
 }
 
 void linear_forward(Context& ctx, const Linear& l, const Tensor& x, const Tensor& y, Arena& scratch) {

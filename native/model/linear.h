@@ -29,7 +29,7 @@ int64_t saved_rank(const Linear& linear);
 
 // The linears as one, [N1 + N2 + ..., K], without adapters, with a bias if all have one. The weight is empty if weights
 // or biases are not adjacent in memory (the loader makes them adjacent on a GPU), are packed, or only some have a bias.
-// Always empty on the CPU, where one product is not faster, and results would depend on the order of tensors in a file.
+// Always empty on the CPU, where linear_stack takes them as they are.
 Linear stacked(const Context& ctx, std::span<const Linear> linears);
 
 // Computes y from x[T,K]. saved_h: empty, or one per linear, [T, sum of enabled ranks] in x's dtype, which receives x

@@ -18,7 +18,7 @@ void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor
   VPREF_DISPATCH(ctx, gemm, a, b, c, alpha, beta);
 }
 
-void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
+void expect_linear(const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y) {
   expect_shape("linear", "weight", weight, {-1, -1});
   expect_shape("linear", "x", x, {-1, weight.dim(1)});
   expect_shape("linear", "y", y, {x.dim(0), weight.dim(0)});
@@ -30,6 +30,10 @@ void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* b
     expect_shape("linear", "bias", *bias, {weight.dim(0)});
     expect_float("linear", "bias", *bias);
   }
+}
+
+void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
+  expect_linear(x, weight, bias, y);
   if (y.numel() == 0) return;
   VPREF_DISPATCH(ctx, linear, x, weight, bias, y, beta);
 }

@@ -32,6 +32,8 @@ VPREF_KERNELS(void, gemm, Context&, const GemmOperand&, const GemmOperand&, cons
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y,
             float beta = 0.0f);
 VPREF_KERNELS(void, linear, Context&, const Tensor&, const Tensor&, const Tensor*, const Tensor&, float)
+// Throws shape, dtype, as linear() does.
+void expect_linear(const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y);
 
 // dx[T,K] = dy[T,N] * weight[N,K] + beta * dx.
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta = 0.0f);

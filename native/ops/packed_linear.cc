@@ -24,20 +24,24 @@ void expect_packed(const char* op, const PackedWeight& w) {
 
 }  // namespace
 
-void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const Tensor* bias, const Tensor& y,
-                   float beta) {
+void expect_packed_linear(const Tensor& x, const PackedWeight& w, const Tensor* bias, const Tensor& y) {
   expect_packed("packed_linear", w);
   expect_shape("packed_linear", "x", x, {-1, w.num_cols});
   expect_shape("packed_linear", "y", y, {x.dim(0), w.num_rows});
   expect_activation("packed_linear", "x", x);
   expect_activation("packed_linear", "y", y);
   for (const Tensor* t : {&x, &y}) expect_dense_rows("packed_linear", "operand", *t);
-  check(ctx.device == Device::cpu || x.dim(0) <= kPackedSkinnyRows, "shape", "[packed_linear] x: expected at most ",
-        kPackedSkinnyRows, " rows, got ", x);
   if (bias) {
     expect_shape("packed_linear", "bias", *bias, {w.num_rows});
     expect_float("packed_linear", "bias", *bias);
   }
+}
+
+void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const Tensor* bias, const Tensor& y,
+                   float beta) {
+  expect_packed_linear(x, w, bias, y);
+  check(ctx.device == Device::cpu || x.dim(0) <= kPackedSkinnyRows, "shape", "[packed_linear] x: expected at most ",
+        kPackedSkinnyRows, " rows, got ", x);
   if (y.numel() == 0) return;
   VPREF_DISPATCH(ctx, packed_linear, x, w, bias, y, beta);
 }

@@ -17,6 +17,8 @@ constexpr int64_t kPackedSkinnyRows = 16;
 void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const Tensor* bias, const Tensor& y,
                    float beta = 0.0f);
 VPREF_KERNELS(void, packed_linear, Context&, const Tensor&, const PackedWeight&, const Tensor*, const Tensor&, float)
+// Throws shape, dtype, as packed_linear() does on the CPU.
+void expect_packed_linear(const Tensor& x, const PackedWeight& w, const Tensor* bias, const Tensor& y);
 
 // to[rows,cols] = rows [row, row + rows) and columns [col, col + cols) of w, f32 or rounded to bf16.
 void unpack_tile(Context& ctx, const PackedWeight& w, int64_t row, int64_t col, const Tensor& to);

@@ -122,12 +122,18 @@ Matmul product(const GemmOperand& a, const GemmOperand& b, const Tensor& c, floa
 }  // namespace
 
 void gemm(Context& ctx, const GemmOperand& a, const GemmOperand& b, const Tensor& c, float alpha, float beta) {
-  if (!a.transposed && b.transposed) return row_products(ctx, a.matrix, b.matrix, nullptr, c, alpha, beta);
+  const LinearPart rows{&b.matrix, nullptr, nullptr, c};
+  if (!a.transposed && b.transposed) return row_products(ctx, a.matrix, {&rows, 1}, alpha, beta);
   matmul(ctx, product(a, b, c, alpha, beta));
 }
 
 void linear(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y, float beta) {
-  row_products(ctx, x, weight, bias, y, 1.0f, beta);
+  const LinearPart part{&weight, nullptr, bias, y};
+  row_products(ctx, x, {&part, 1}, 1.0f, beta);
+}
+
+void linear_stack(Context& ctx, const Tensor& x, std::span<const LinearPart> parts) {
+  row_products(ctx, x, parts, 1.0f, 0.0f);
 }
 
 void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& weight, const Tensor& dx, float beta) {

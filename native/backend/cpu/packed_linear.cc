@@ -12,7 +12,8 @@ namespace vpref::cpu {
 
 void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, const Tensor* bias, const Tensor& y,
                    float beta) {
-  row_products(ctx, x, w, bias, y, beta);
+  const LinearPart part{nullptr, &w, bias, y};
+  row_products(ctx, x, {&part, 1}, 1.0f, beta);
 }
 
 void unpack_tile(Context& ctx, const PackedWeight& w, int64_t row, int64_t col, const Tensor& to) {

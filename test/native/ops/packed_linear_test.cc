@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ops/gemm.h"
+#include "ops/packed_operand.h"
 #include "ops/variant.h"
 #include "reference/reference.h"
 
@@ -13,36 +14,6 @@ namespace {
 
 using PackedLinearTest = OpTest;
 VPREF_OP_TEST(PackedLinearTest);
-
-// A packed weight on the device, and its unpacked values.
-struct Packed {
-  PackedWeight weight;
-  Values values;
-  std::vector<float> unpacked;
-  Buffer buffer;
-};
-
-struct Size {
-  int64_t n, k;
-};
-
-Packed packed(Context& ctx, Packing packing, Size s, const Values& values) {
-  std::vector<float> from(values.begin(), values.end());
-  Buffer host(Device::cpu, packed_bytes(packing, s.n, s.k), /*zero=*/true);
-  PackedWeight w = packed_layout(packing, s.n, s.k, host.data());
-  std::vector<float> absmax(size_t(packing_units(w)));
-  EXPECT_TRUE(pack_units(Tensor(from.data(), DType::f32, {s.n, s.k}), 0, packing_units(w), w, absmax.data()));
-  pack_scales(absmax.data(), w);
-  Packed p;
-  p.unpacked.resize(size_t(s.n * s.k));
-  for (int64_t n = 0; n < s.n; ++n) unpack_row(w, n, 0, s.k, p.unpacked.data() + n * s.k);
-  p.values.assign(p.unpacked.begin(), p.unpacked.end());
-  p.buffer = Buffer(ctx.device, host.bytes());
-  copy_to_device(ctx, p.buffer.data(), host.data(), host.bytes());
-  p.weight = packed_layout(packing, s.n, s.k, p.buffer.data());
-  p.weight.offset = w.offset;
-  return p;
-}
 
 constexpr Size kSizes[] = {{1, 1},    {5, 3},    {37, 129}, {64, 64},  {16, 1096},
                            {131, 40}, {9, 1300}, {300, 16}, {37, 192}, {70, 1088}};
