@@ -4,18 +4,22 @@
 #include "ops/packed_linear.h"
 
 #include "bench.h"
+#include "core/interleaved_weight.h"
 
 namespace vpref::bench {
 namespace {
 
 PackedWeight packed(Packing packing, const Tensor& from, Buffer& memory) {
   const int64_t n = from.dim(0), k = from.dim(1);
-  memory = Buffer(Device::cpu, packed_bytes(packing, n, k));
-  PackedWeight w = packed_layout(packing, n, k, memory.data());
+  const Buffer rows(Device::cpu, packed_bytes(packing, n, k));
+  PackedWeight w = packed_layout(packing, n, k, rows.data());
   std::vector<float> absmax(size_t(packing_units(w)));
   pack_units(from, 0, packing_units(w), w, absmax.data());
   pack_scales(absmax.data(), w);
-  return w;
+  memory = Buffer(Device::cpu, interleaved_bytes(w));
+  const PackedWeight to = interleaved_layout(w, memory.data());
+  interleave(w, 0, interleaved_blocks(w), to);
+  return to;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "core/arena.h"
 #include "core/error.h"
+#include "core/interleaved_weight.h"
 
 namespace vpref {
 namespace {
@@ -268,6 +269,7 @@ void block_scales(const PackedWeight& w, int64_t begin, int64_t count, float* ou
 }
 
 void unpack_row(const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out) {
+  if (w.interleaved) return unpack_interleaved_row(w, row, col, count, out);
   if (!is_four_bit(w.packing)) {
     const float scale = w.scales.as<float>()[row];
     const int8_t* codes = w.codes.as<int8_t>() + row * w.num_cols + col;

@@ -28,10 +28,11 @@ struct PackedWeight {
   Tensor scales;  // int8: f32 [N]. 4 bits: f32 [blocks], or u8 [blocks] if the scales are packed too
   // Only for 4 bits:
   int64_t block = kBlock, nested_block = kNestedBlock;
-  Tensor book;           // f32 [16], the value of each code
-  Tensor nested_scales;  // f32, one per nested_block scales; empty: `scales` is f32
-  Tensor nested_book;    // f32 [256]
-  float offset = 0;      // added to every packed scale
+  Tensor book;               // f32 [16], the value of each code
+  Tensor nested_scales;      // f32, one per nested_block scales; empty: `scales` is f32
+  Tensor nested_book;        // f32 [256]
+  float offset = 0;          // added to every packed scale
+  bool interleaved = false;  // codes and scales in another order: interleaved_weight.h
 
   explicit operator bool() const { return packing != Packing::none; }
   bool nested() const { return bool(nested_scales); }

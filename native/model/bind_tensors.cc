@@ -110,13 +110,14 @@ void Model::bind_packed(const TensorSpec& spec, const std::string& path, StoredI
         ": expected a weight that is not packed, got a packed one");
   check(spec.stored_shape.size() == 2, "checkpoint", file, ": ", name, ": expected a weight of shape ",
         shape_text(spec.stored_shape), ", got a packed matrix");
+  const MappedFile& memory = stored.at(path).file->file();
   const PackedWeight weight = take_bitsandbytes(stored, path, spec.stored_shape);
   stored.erase(path);
   stored_names_.push_back({name, shard, spec.slot, linear, weight.codes, linear ? PackedWeight() : weight});
   if (!linear) return;
   linear->packed = weight;
   num_parameters_ += weight.numel();
-  packed_.push_back({linear, name});
+  packed_.push_back({linear, name, &memory});
 }
 
 // If the files hold a tied head with other values than the embedding, it is not tied, whatever config.json says

@@ -108,6 +108,12 @@ class Model {
   struct PackedPlace {
     Linear* linear;
     std::string name;
+    const MappedFile* file;
+  };
+  // A newly packed weight that the cache file is still to hold.
+  struct Uncached {
+    Linear* linear;
+    Buffer memory;
   };
   friend class AdapterLoader;
   void open_shards(const std::string& dir);
@@ -118,7 +124,8 @@ class Model {
   void bind_packed(const TensorSpec& spec, const std::string& path, StoredIndex& stored, size_t shard);
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
   Linear* to_pack(const Placed& placed);
-  void place_packed(Context& ctx, Linear& linear, const Placed& placed);
+  void pack(Context& ctx, Linear& linear, const Placed& placed);
+  void place_packed(Context& ctx, PackedWeight& weight, Buffer memory);
   void upload_packed(Context& ctx, PackedWeight& weight);
   void note_form(LoadedAdapter& adapter) const;
   DType placed_dtype(const Placed& placed) const;
@@ -143,6 +150,7 @@ class Model {
   Packing packing_ = Packing::none;
   std::unique_ptr<PackCache> pack_cache_;
   std::vector<PackedPlace> packed_;
+  std::vector<Uncached> uncached_;
   std::vector<StoredName> stored_names_;
   std::vector<Buffer> owned_;
   Arena device_weights_;  // all weights, unless they are on the CPU and the context does not measure

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/interleaved_weight.h"
 #include "core/parallel.h"
 #include "model/json.h"
 
@@ -28,6 +29,12 @@ PackedWeight pack_matrix(const Tensor& stored, Packing packing, void* memory, in
         ", got one that is not");
   pack_scales(absmax.data(), w);
   return w;
+}
+
+PackedWeight interleaved(const PackedWeight& w, void* memory, int threads) {
+  const PackedWeight to = interleaved_layout(w, memory);
+  parallel_items(threads, interleaved_blocks(w), [&](int, int64_t block) { interleave(w, block, block + 1, to); });
+  return to;
 }
 
 namespace {

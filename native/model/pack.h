@@ -18,6 +18,9 @@ constexpr const char* kTrainedOn = "vpref.trained_on";
 // as they go. Throws Error{"checkpoint"} naming `where` for a value that is not finite.
 PackedWeight pack_matrix(const Tensor& stored, Packing packing, void* memory, int threads, const std::string& where);
 
+// The weight in the order of the CPU's kernels (core/interleaved_weight.h), in `memory` (interleaved_bytes of it).
+PackedWeight interleaved(const PackedWeight& w, void* memory, int threads);
+
 // A tensor's file and its name there.
 struct NameInFile {
   const Safetensors* file;

@@ -4,6 +4,7 @@
 
 #include "core/byte_text.h"
 #include "core/error.h"
+#include "core/interleaved_weight.h"
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "model/load.h"
@@ -90,36 +91,42 @@ Linear* Model::to_pack(const Placed& placed) {
   return nullptr;
 }
 
-void Model::place_packed(Context& ctx, Linear& linear, const Placed& placed) {
+void Model::pack(Context& ctx, Linear& linear, const Placed& placed) {
   const Tensor stored = *placed.slot;
+  const int64_t rows = stored.dim(0), cols = stored.dim(1);
+  const size_t bytes = packed_bytes(packing_, rows, cols);
+  linear.weight = Tensor();
+  if (ctx.measuring()) {
+    Buffer memory = Buffer::measuring(bytes);
+    linear.packed = packed_layout(packing_, rows, cols, memory.data());
+    return place_packed(ctx, linear.packed, std::move(memory));
+  }
   const auto named = std::find_if(stored_names_.begin(), stored_names_.end(),
                                   [&](const StoredName& s) { return s.place == placed.slot; });
   // An adapter may have replaced the matrix.
   const bool cached = pack_cache_ && named->stored.data == stored.data;
-  linear.weight = Tensor();
-  const size_t bytes = packed_bytes(packing_, stored.dim(0), stored.dim(1));
-  if (ctx.measuring()) {
-    void* const there = device_weights_.tensor(DType::u8, {int64_t(bytes)}).data;
-    linear.packed = packed_layout(packing_, stored.dim(0), stored.dim(1), there);
-    owned_bytes_ += bytes;
-    return;
-  }
-  if (cached) linear.packed = pack_cache_->find(named->name, stored.dim(0), stored.dim(1));
-  if (linear.packed) {
-    if (device_ != Device::cpu) return upload_packed(ctx, linear.packed);
-    mapped_bytes_ += linear.packed.bytes();
-    return;
-  }
-  owned_.emplace_back(Device::cpu, bytes, /*zero=*/cached);
-  linear.packed = pack_matrix(stored, packing_, owned_.back().data(), ctx.num_threads, named->name);
-  if (cached) pack_cache_->add(named->name, linear.packed, owned_.back());
+  if (cached) linear.packed = pack_cache_->find(named->name, rows, cols);
+  if (linear.packed) return place_packed(ctx, linear.packed, Buffer());
+  Buffer memory(Device::cpu, bytes, /*zero=*/cached);
+  linear.packed = pack_matrix(stored, packing_, memory.data(), ctx.num_threads, named->name);
   if (placed.file) placed.file->drop(stored.data, stored.bytes());
-  if (device_ == Device::cpu) {
-    owned_bytes_ += bytes;
-    return;
+  if (!cached) return place_packed(ctx, linear.packed, std::move(memory));
+  pack_cache_->add(named->name, linear.packed, memory);
+  uncached_.push_back({&linear, std::move(memory)});
+}
+
+// Moves a weight to where the ops read it: to the GPU, or in the order of the CPU's kernels. `memory` holds it; empty:
+// a file does.
+void Model::place_packed(Context& ctx, PackedWeight& w, Buffer memory) {
+  if (device_ != Device::cpu) return upload_packed(ctx, w);
+  if (can_interleave(w)) {
+    const size_t bytes = interleaved_bytes(w);
+    Buffer to = ctx.measuring() ? Buffer::measuring(bytes) : Buffer(Device::cpu, bytes);
+    w = ctx.measuring() ? interleaved_layout(w, to.data()) : interleaved(w, to.data(), ctx.num_threads);
+    memory = std::move(to);
   }
-  upload_packed(ctx, linear.packed);
-  if (!pack_cache_) owned_.pop_back();  // kept for the cache file otherwise
+  (memory.data() ? owned_bytes_ : mapped_bytes_) += memory.data() ? memory.bytes() : w.bytes();
+  if (memory.data()) owned_.push_back(std::move(memory));
 }
 
 void Model::upload_packed(Context& ctx, PackedWeight& w) {
@@ -160,16 +167,14 @@ void Model::prepare(Context& ctx) {
   }
   prepared_ = true;
   for (const PackedPlace& p : packed_) {
-    if (device_ == Device::cpu) {
-      mapped_bytes_ += p.linear->packed.bytes();
-    } else {
-      upload_packed(ctx, p.linear->packed);
-    }
+    const Tensor codes = p.linear->packed.codes;
+    place_packed(ctx, p.linear->packed, Buffer());
+    if (p.linear->packed.codes.data != codes.data && !ctx.measuring()) p.file->drop(codes.data, codes.bytes());
   }
   for (const Placed& p : placed_) {
     const Tensor stored = *p.slot;
     if (Linear* linear = to_pack(p)) {
-      place_packed(ctx, *linear, p);
+      pack(ctx, *linear, p);
       continue;
     }
     const DType dtype = placed_dtype(p);
@@ -182,7 +187,8 @@ void Model::prepare(Context& ctx) {
   }
   if (pack_cache_) {
     pack_cache_->write();
-    if (device_ != Device::cpu) owned_.clear();
+    for (Uncached& u : uncached_) place_packed(ctx, u.linear->packed, std::move(u.memory));
+    uncached_.clear();
   }
   if (config.text.tie_word_embeddings) weights.lm_head.weight = weights.embed_tokens;
   for_each_adapter_tensor([&](Tensor& t) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/packed_linear.h"
 
+#include "core/interleaved_weight.h"
 #include "ops/check.h"
 
 namespace vpref {
@@ -9,6 +10,13 @@ namespace {
 void expect_packed(const char* op, const PackedWeight& w) {
   check(bool(w), "dtype", "[", op, "] weight: expected a packed one, got none");
   const bool four_bit = is_four_bit(w.packing);
+  if (w.interleaved) {
+    const PackedWeight layout = interleaved_layout(w, nullptr);
+    expect_shape(op, "codes", w.codes, {layout.codes.dim(0), layout.codes.dim(1), kInterleavedRows, kLaneBytes});
+    expect_shape(op, "scales", w.scales, {layout.scales.dim(0), layout.scales.dim(1), kInterleavedRows});
+    expect_dtype(op, "scales", w.scales, {DType::f32});
+    return;
+  }
   if (four_bit)
     expect_shape(op, "codes", w.codes, {(w.numel() + 1) / 2});
   else

@@ -58,26 +58,25 @@ struct ProductKernels {
 constexpr int64_t kShortRowBytes = 4096;
 
 constexpr int64_t kScaledCodes = 64;  // 4-bit codes per scale
-constexpr int kPackedCols = 64;
+constexpr int kPackedCols = 64;       // kInterleavedRows
 
-// At most kPackedCols rows of codes; the last one is repeated for rows beyond `count`. `book` holds the 16 values of
-// 4-bit codes (the first of two codes in the high half); without it, codes are signed bytes.
-struct CodeRows {
+// Codes of an interleaved weight (core/interleaved_weight.h) from a row and a k on; a lane holds 4 bytes of a row, and
+// lanes of the same bytes of kPackedCols rows are adjacent. `book` holds the 16 values of 4-bit codes (the first of two
+// codes in the high half); without it, codes are signed bytes.
+struct InterleavedCodes {
   const uint8_t* codes;
-  int64_t stride;  // bytes
-  int count;
   const float* book;
   const float* scales;  // [k / kScaledCodes, or 1 for bytes][kPackedCols]
-  int64_t ahead;        // distance in bytes from a code to the one to prefetch
 };
 
 // Kernels over packed weights. The products with the codes of one scale are summed before they are scaled:
-// y (+)= scale x sum. k is a multiple of kScaledCodes for 4-bit codes, and at most ProductKernels::depth.
+// y (+)= scale x sum. k is a multiple of kScaledCodes for 4-bit codes, and at most ProductKernels::depth. Codes are
+// read up to the next multiple of 16 from k on, and 3 bytes beyond.
 struct PackedKernels {
-  // y[t, 0..count) for t < rows; rows of y are kPackedCols apart and written whole.
-  void (*skinny)(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y, bool accumulate);
+  // y[t, 0..kPackedCols) for t < rows; rows of y are kPackedCols apart.
+  void (*skinny)(Rows<const float> x, int rows, const InterleavedCodes& w, int64_t k, float* y, bool accumulate);
   // As ProductKernels::pack, for ProductKernels::cols rows: the values of the codes, not scaled.
-  void (*pack)(const CodeRows& w, int64_t k, float* panel);
+  void (*pack)(const InterleavedCodes& w, int64_t k, float* panel);
   // Unpacks n consecutive codes of one scale. 4-bit codes (with `book`): the first is in the high half of its byte.
   void (*unpack)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);
 };

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of packed weights (PackedKernels). A lane holds the codes of one row, so one transposition serves all codes
-// of a lane. Each code is converted to a number in its lane, beside the other rows' codes of the same k. The products
-// of a scale are summed along k, and their sum is scaled: a multiplication per sum, not per weight.
+// Kernels of packed weights (PackedKernels). Each code is converted to a number in its lane, beside the other rows'
+// codes of the same k. The products of a scale are summed along k, and their sum is scaled: a multiplication per sum,
+// not per weight.
 #pragma once
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels_product.h"
 #include "backend/cpu/simd.h"
-#include "backend/cpu/transpose.h"
 
 namespace vpref::cpu::VPREF_ISA {
 
@@ -65,101 +64,31 @@ struct FourBit {
 #endif
 };
 
-// The codes of G registers of rows from row `first` on, a register's width of bytes at a time, transposed. Bytes are
-// first copied in longer pieces of a row if rows are a power of two apart, where a column of them shares cache sets.
-template <int G>
-class CodeColumns {
- public:
-  CodeColumns(const CodeRows& w, int first, int64_t bytes)
-      : bytes_(bytes), ahead_(w.ahead), copies_(w.stride % kSharedSets == 0) {
-    for (int r = 0; r < G * kLanes; ++r) row_[r] = w.codes + (first + r < w.count ? first + r : w.count - 1) * w.stride;
-  }
-
-  // Bytes [at, at + kVectorBytes) of the rows, zeros beyond the end.
-  VPREF_INLINE void read(int64_t at) {
-    const bool direct = !copies_ && at + kVectorBytes <= bytes_;
-    if (!direct && at >= piece_end_) {
-      copy_piece(at);
-      piece_end_ = at + kPiece;
-    }
-    const uint8_t* piece = piece_ + (at + kPiece - piece_end_);
-    for (int g = 0; g < G; ++g) {
-      F columns[kLanes];
-      if (direct) {
-#pragma GCC unroll 16
-        for (int r = 0; r < kLanes; ++r) std::memcpy(&columns[r], row_[g * kLanes + r] + at, sizeof(F));
-      } else {
-#pragma GCC unroll 16
-        for (int r = 0; r < kLanes; ++r) std::memcpy(&columns[r], piece + (g * kLanes + r) * kPitch, sizeof(F));
-      }
-      transpose(columns);
-#pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j) std::memcpy(lanes_ + (j * G + g) * kVectorBytes, &columns[j], sizeof(F));
-    }
-  }
-  VPREF_INLINE const uint8_t* lanes(int64_t j, int g) const { return lanes_ + (j * G + g) * kVectorBytes; }
-  // One row of each register per call: many requests at a time would wait for each other.
-  VPREF_INLINE void prefetch(int64_t at, int64_t row) const {
-    for (int g = 0; g < G; ++g) __builtin_prefetch(row_[g * kLanes + row] + at + ahead_, 0, 2);
-  }
-
- private:
-  static constexpr int64_t kPiece = 4 * kVectorBytes, kPitch = kPiece + 64, kSharedSets = 1024;
-
-  VPREF_INLINE void copy_piece(int64_t at) {
-    const int64_t left = bytes_ - at;
-    if (left >= kPiece) return copy_registers<kPiece / kVectorBytes>(at);
-    if (left >= kPiece / 2) copy_registers<kPiece / kVectorBytes / 2>(at);
-    for (int64_t c = left >= kPiece / 2 ? kPiece / 2 : 0; c < left; c += kVectorBytes)
-      for (int r = 0; r < G * kLanes; ++r) {
-        uint8_t part[kVectorBytes] = {};
-        std::memcpy(part, row_[r] + at + c, size_t(left - c < kVectorBytes ? left - c : kVectorBytes));
-        std::memcpy(piece_ + r * kPitch + c, part, sizeof part);
-      }
-  }
-
-  template <int Count>
-  VPREF_INLINE void copy_registers(int64_t at) {
-    for (int r = 0; r < G * kLanes; ++r) {
-      F some[Count];
-#pragma GCC unroll 4
-      for (int c = 0; c < Count; ++c) std::memcpy(&some[c], row_[r] + at + c * kVectorBytes, sizeof(F));
-#pragma GCC unroll 4
-      for (int c = 0; c < Count; ++c) std::memcpy(piece_ + r * kPitch + c * kVectorBytes, &some[c], sizeof(F));
-    }
-  }
-
-  const uint8_t* row_[G * kLanes];
-  int64_t bytes_, ahead_, piece_end_ = 0;
-  bool copies_;
-  alignas(64) uint8_t lanes_[kLanes * G * kVectorBytes + 64];  // the last register is read beyond its end
-  alignas(64) uint8_t piece_[G * kLanes * kPitch];
-};
-
-// Calls use(i, values) with the values of the codes i of G registers of rows, i by i, with zeros from k on, up to a
-// multiple of kLanes; and scaled() after the last code of a scale.
+// Calls use(i, values) with the values of the codes i of G registers of rows from `first_row` on, i by i, up to a
+// multiple of kLanes from k on; and scaled() after the last code of a scale. Code that passes a block once requests
+// what it reads soon; more passes find the block in cache, and request their part of the next one.
 template <class C, int G, class Use, class Scaled>
-static inline VPREF_INLINE void each_column(const CodeRows& w, int first_row, int64_t k, const Use& use,
+static inline VPREF_INLINE void each_column(const InterleavedCodes& w, int first_row, int64_t k, const Use& use,
                                             const Scaled& scaled) {
-  constexpr int64_t kWidth = kLanes * C::per_lane;
+  constexpr int64_t kRowBytes = 4, kStep = kPackedCols * kRowBytes;
+  constexpr bool kOnce = G * kLanes == kPackedCols;
+  constexpr int64_t kAhead = kOnce ? 1024 : kMaxDepth / C::per_lane * kStep;
+  constexpr int kCache = kOnce ? 2 : 3;  // that it goes to: second level, first level
   const C codes(w.book);
-  CodeColumns<G> columns(w, first_row, k * 4 / C::per_lane);
-  for (int64_t i = 0; i < k; i += kWidth) {
-    columns.read(i * 4 / C::per_lane);
-    const int64_t left = (k - i + kLanes - 1) / kLanes * kLanes;
-    const int64_t count = left < kWidth ? left / C::per_lane : kLanes;
-    for (int64_t j = 0; j < count; ++j) {
-      columns.prefetch(i * 4 / C::per_lane, j);
-#pragma GCC unroll 8
-      for (int e = 0; e < C::per_lane; ++e) {
-        F value[G];
+  const uint8_t* lanes = w.codes + first_row * kRowBytes;
+  const int64_t count = (k + kLanes - 1) / kLanes * kLanes / C::per_lane;
+  for (int64_t j = 0; j < count; ++j, lanes += kStep) {
 #pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) value[g] = codes.value(columns.lanes(j, g), e);
-        use(i + j * C::per_lane + e, value);
-      }
-      if constexpr (C::scaled_lanes != 0)
-        if ((i / C::per_lane + j + 1) % C::scaled_lanes == 0) scaled();
+    for (int g = 0; g < G; ++g) __builtin_prefetch(lanes + g * kVectorBytes + kAhead, 0, kCache);
+#pragma GCC unroll 8
+    for (int e = 0; e < C::per_lane; ++e) {
+      F value[G];
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) value[g] = codes.value(lanes + g * kVectorBytes, e);
+      use(j * C::per_lane + e, value);
     }
+    if constexpr (C::scaled_lanes != 0)
+      if ((j + 1) % C::scaled_lanes == 0) scaled();
   }
   if constexpr (C::scaled_lanes == 0) scaled();
 }
@@ -172,9 +101,9 @@ constexpr int kPackedGroups = T == 1                         ? 4
 static_assert(kPackedCols % (4 * kLanes) == 0);
 
 template <class C, int T>
-static void packed_rows(Rows<const float> x, const CodeRows& w, int64_t k, float* y, bool accumulate) {
+static void packed_rows(Rows<const float> x, const InterleavedCodes& w, int64_t k, float* y, bool accumulate) {
   constexpr int G = kPackedGroups<T>;
-  for (int n = 0; n < w.count; n += G * kLanes) {
+  for (int n = 0; n < kPackedCols; n += G * kLanes) {
     F sums[T][G], acc[T][G] = {};
     for (int t = 0; t < T; ++t)
       for (int g = 0; g < G; ++g) sums[t][g] = accumulate ? load(y + t * kPackedCols + n + g * kLanes) : F{};
@@ -206,8 +135,9 @@ static void packed_rows(Rows<const float> x, const CodeRows& w, int64_t k, float
 }
 
 template <class C>
-static void packed_skinny_of(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y, bool accumulate) {
-  using Skinny = void (*)(Rows<const float>, const CodeRows&, int64_t, float*, bool);
+static void packed_skinny_of(Rows<const float> x, int rows, const InterleavedCodes& w, int64_t k, float* y,
+                             bool accumulate) {
+  using Skinny = void (*)(Rows<const float>, const InterleavedCodes&, int64_t, float*, bool);
   static constexpr Skinny of[] = {
       nullptr,           packed_rows<C, 1>,  packed_rows<C, 2>,  packed_rows<C, 3>,  packed_rows<C, 4>,
       packed_rows<C, 5>, packed_rows<C, 6>,  packed_rows<C, 7>,  packed_rows<C, 8>,
@@ -229,19 +159,20 @@ static void packed_skinny_of(Rows<const float> x, int rows, const CodeRows& w, i
   of[rows](x, w, k, y, accumulate);
 }
 
-static void packed_skinny(Rows<const float> x, int rows, const CodeRows& w, int64_t k, float* y, bool accumulate) {
+static void packed_skinny(Rows<const float> x, int rows, const InterleavedCodes& w, int64_t k, float* y,
+                          bool accumulate) {
   (w.book ? packed_skinny_of<FourBit> : packed_skinny_of<EightBit>)(x, rows, w, k, y, accumulate);
 }
 
 template <class C>
-static void pack_codes_of(const CodeRows& w, int64_t k, float* panel) {
+static void pack_codes_of(const InterleavedCodes& w, int64_t k, float* panel) {
   const auto put = [&](int64_t i, const F(&value)[kPanelVectors]) VPREF_INLINE {
     for (int g = 0; g < kPanelVectors; ++g) store(panel + i * kProductCols + g * kLanes, value[g]);
   };
   each_column<C, kPanelVectors>(w, 0, k, put, [] {});
 }
 
-static void pack_codes(const CodeRows& w, int64_t k, float* panel) {
+static void pack_codes(const InterleavedCodes& w, int64_t k, float* panel) {
   (w.book ? pack_codes_of<FourBit> : pack_codes_of<EightBit>)(w, k, panel);
 }
 

@@ -1,55 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products with packed weights, one block of rows and one depth of k at a time. Weights whose scales do not fit the
-// kernels are unpacked into cache and multiplied there.
+// Products with packed weights, one block of rows and one depth of k at a time. Weights that are not interleaved are
+// unpacked into cache and multiplied there.
 #include "backend/cpu/packed_products.h"
 
 #include <algorithm>
 
+#include "core/interleaved_weight.h"
+
 namespace vpref::cpu {
+
+static_assert(kPackedCols == kInterleavedRows && kScaledCodes == PackedWeight::kBlock);
+
 namespace {
 
-// No group of codes with one scale in the kernels crosses a block.
-bool fits_kernels(const PackedWeight& w) {
-  return !is_four_bit(w.packing) || (w.block == kScaledCodes && w.num_cols % kScaledCodes == 0);
-}
-
-// Scales of at most kPackedCols rows and kSpan elements of k, as CodeRows has them.
-class Scales {
- public:
-  static constexpr int64_t kSpan = 8 * kMaxDepth;
-
-  void read(const PackedWeight& w, Range n, Range k) {
-    first_ = k.first;
-    per_block_ = is_four_bit(w.packing);
-    for (int64_t r = 0; r < kPackedCols; ++r) {
-      const int64_t row = n.first + std::min(r, n.count - 1);
-      if (per_block_)
-        block_scales(w, (row * w.num_cols + k.first) / kScaledCodes, k.count / kScaledCodes, values_ + r, kPackedCols);
-      else
-        values_[r] = w.scales.as<float>()[row];
-    }
-  }
-  const float* from(int64_t k) const { return values_ + (per_block_ ? (k - first_) / kScaledCodes * kPackedCols : 0); }
-
- private:
-  int64_t first_ = 0;
-  bool per_block_ = false;
-  alignas(64) float values_[kSpan / kScaledCodes * kPackedCols];
-};
-
-// The kernels' input: at most kPackedCols rows, for a range of k.
-CodeRows code_rows(const PackedWeight& w, Range n, Range k, const float* scales) {
-  const bool four_bit = is_four_bit(w.packing);
-  const int64_t per_byte = four_bit ? 2 : 1, stride = w.num_cols / per_byte, to_next_rows = kPackedCols * stride;
-  const bool last = k.first + k.count == w.num_cols;
-  return {.codes = w.codes.as<uint8_t>() + (n.first * w.num_cols + k.first) / per_byte,
-          .stride = stride,
-          .count = int(n.count),
-          .book = four_bit ? w.book.as<float>() : nullptr,
-          .scales = scales,
-          .ahead = stride < kShortRowBytes ? to_next_rows
-                   : last                  ? to_next_rows - k.first / per_byte
-                                           : k.count / per_byte};
+// The kernels' input from this row and k on.
+InterleavedCodes codes_from(const PackedWeight& w, int64_t row, int64_t k) {
+  const int64_t block = row / kPackedCols, in_block = row % kPackedCols, per_lane = is_four_bit(w.packing) ? 8 : 4;
+  const int64_t scale = w.scales.dim(1) > 1 ? k / kScaledCodes : 0;
+  return {
+      .codes = w.codes.as<uint8_t>() + ((block * w.codes.dim(1) + k / per_lane) * kPackedCols + in_block) * kLaneBytes,
+      .book = is_four_bit(w.packing) ? w.book.as<float>() : nullptr,
+      .scales = w.scales.as<float>() + (block * w.scales.dim(1) + scale) * kPackedCols + in_block};
 }
 
 void unpack_rows(const Kernels& kernels, const PackedWeight& w, Range n, Range k, float* tile) {
@@ -67,19 +38,15 @@ struct Block {
 
 // sums: [rows][kPackedCols].
 void multiply_codes(const Block& b, float* sums) {
-  const PackedWeight& w = b.w;
-  Scales scales;
-  for (int64_t first = 0; first == 0 || first < w.num_cols; first += kMaxDepth) {
-    if (first % Scales::kSpan == 0) scales.read(w, b.n, {first, std::min(Scales::kSpan, w.num_cols - first)});
-    const Range depth{first, std::min<int64_t>(kMaxDepth, w.num_cols - first)};
-    const CodeRows codes = code_rows(w, b.n, depth, scales.from(first));
+  for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += kMaxDepth) {
+    const InterleavedCodes codes = codes_from(b.w, b.n.first, first);
     for (int64_t t = 0; t < b.rows; t += b.each)
       b.kernels.packed.skinny({b.x.data + t * b.x.stride + first, b.x.stride}, int(std::min(b.each, b.rows - t)), codes,
-                              depth.count, sums + t * kPackedCols, first > 0);
+                              std::min<int64_t>(kMaxDepth, b.w.num_cols - first), sums + t * kPackedCols, first > 0);
   }
 }
 
-// The same from scaled weights, for those that do not fit the kernels.
+// The same from scaled weights, for those that are not interleaved.
 void multiply_unpacked(const Block& b, float* sums) {
   alignas(64) float tile[kPackedCols * kMaxDepth], part[kMaxSkinnyRows * kPackedCols];
   for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += kMaxDepth) {
@@ -97,9 +64,31 @@ void multiply_unpacked(const Block& b, float* sums) {
   }
 }
 
+// A piece of a row's codes is copied together first.
+void unpack_interleaved(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out) {
+  const bool four_bit = is_four_bit(w.packing);
+  const float* book = four_bit ? w.book.as<float>() : nullptr;
+  const int64_t per_byte = four_bit ? 2 : 1, end = col + count;
+  uint8_t codes[kMaxDepth];
+  for (int64_t first = col, piece_end; first < end; first = piece_end) {
+    piece_end = std::min(end, (first / kMaxDepth + 1) * kMaxDepth);
+    const int64_t byte = first / per_byte;
+    copy_codes(w, row, byte, (piece_end + per_byte - 1) / per_byte - byte, codes);
+    for (int64_t i = first, stop; i < piece_end; i = stop) {
+      stop = four_bit ? std::min(piece_end, (i / kScaledCodes + 1) * kScaledCodes) : piece_end;
+      const float scale = interleaved_scale(w, row, i);
+      // A part may begin in a low half.
+      if (four_bit && i % 2 != 0) *out++ = book[codes[i++ / 2 - byte] & 15] * scale;
+      k.packed.unpack(codes + i / per_byte - byte, book, scale, stop - i, out);
+      out += stop - i;
+    }
+  }
+}
+
 }  // namespace
 
 void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out) {
+  if (w.interleaved) return unpack_interleaved(k, w, row, col, count, out);
   const int64_t begin = row * w.num_cols + col, end = begin + count;
   const uint8_t* codes = w.codes.as<uint8_t>();
   if (!is_four_bit(w.packing)) return k.packed.unpack(codes + begin, nullptr, w.scales.as<float>()[row], count, out);
@@ -126,32 +115,30 @@ void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t c
 
 int64_t pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel, float* scales) {
   const int64_t cols = k.product.cols;
-  if (!fits_kernels(w)) {
+  if (!w.interleaved) {
     alignas(64) float tile[kMaxPanelCols * kMaxDepth];
     unpack_rows(k, w, rows, depth, tile);
     k.product.pack(tile, DType::f32, depth.count, int(rows.count), int(cols), depth.count, panel);
     return 0;
   }
-  Scales all;
-  all.read(w, rows, depth);
-  k.packed.pack(code_rows(w, rows, depth, nullptr), depth.count, panel);
+  const InterleavedCodes codes = codes_from(w, rows.first, depth.first);
+  k.packed.pack(codes, depth.count, panel);
   const int64_t per_scale = is_four_bit(w.packing) ? kScaledCodes : kMaxDepth;  // a panel's padding included
-  for (int64_t i = 0; i < depth.count; i += per_scale, scales += cols)
-    std::copy_n(all.from(depth.first + i), cols, scales);
+  for (int64_t i = 0; i * per_scale < depth.count; ++i)
+    std::copy_n(codes.scales + i * kPackedCols, cols, scales + i * cols);
   return per_scale;
 }
 
 void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y) {
   constexpr int64_t kMaxPasses = 2;  // whose sums are kept
   alignas(64) float sums[kMaxPasses * kMaxSkinnyRows * kPackedCols];
-  const bool fits = fits_kernels(w);
   const int64_t at_once = kMaxPasses * k.product.skinny_rows;
   for (int64_t c = 0; c < n.count; c += kPackedCols)
     for (int64_t t = 0; t < rows; t += at_once) {
       const int64_t some = std::min(at_once, rows - t),
                     passes = (some + k.product.skinny_rows - 1) / k.product.skinny_rows;
       const Range block{n.first + c, std::min<int64_t>(kPackedCols, n.count - c)};
-      (fits ? multiply_codes : multiply_unpacked)(
+      (w.interleaved ? multiply_codes : multiply_unpacked)(
           {k, w, {x.data + t * x.stride, x.stride}, some, (some + passes - 1) / passes, block}, sums);
       for (int64_t i = 0; i < some; ++i)
         std::copy_n(sums + i * kPackedCols, block.count, y.data + (t + i) * y.stride + block.first);

@@ -21,7 +21,7 @@ constexpr Size kSizes[] = {{1, 1},    {5, 3},    {37, 129}, {64, 64},  {16, 1096
 TEST_P(PackedLinearTest, ProductEqualsThatOfTheUnpackedWeights) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
     for (const Size s : kSizes) {
-      Packed w = packed(ctx, packing, s, normal(s.n * s.k));
+      Packed w = packed(ctx, packing, s, normal(s.n * s.k), /*in_rows=*/s.n % 3 == 0);
       for (const int64_t t : {1, 5, 16, 40})
         for (const bool plain : {true, false})
           for (DType out : {DType::f32, dtype()}) {
@@ -53,10 +53,11 @@ TEST_P(PackedLinearTest, SumsTheCodesOfAScaleInOrder) {
     for (const Size s : {Size{37, 192}, {70, 1088}, {5, 4672}, {9, 1300}}) {
       if (packing == Packing::nf4 && s.k % PackedWeight::kBlock != 0) continue;
       Packed w = packed(ctx, packing, s, normal(s.n * s.k));
-      const uint8_t* codes = w.weight.codes.as<uint8_t>();
-      const auto number = [&](int64_t i) {
-        if (packing == Packing::int8) return float(int8_t(codes[i]));
-        return nf4_book()[i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4];
+      ASSERT_TRUE(w.weight.interleaved);
+      const auto number = [&](int64_t row, int64_t i) {
+        uint8_t byte;
+        copy_codes(w.weight, row, packing == Packing::nf4 ? i / 2 : i, 1, &byte);
+        return packing == Packing::int8 ? float(int8_t(byte)) : nf4_book()[i % 2 ? byte & 15 : byte >> 4];
       };
       const int64_t group = packing == Packing::nf4 ? PackedWeight::kBlock : 512;
       for (const int64_t t : {1, 40}) {
@@ -67,14 +68,10 @@ TEST_P(PackedLinearTest, SumsTheCodesOfAScaleInOrder) {
           for (int64_t n = 0; n < s.n; ++n) {
             float sum = 0;
             for (int64_t first = 0; first < s.k; first += group) {
-              float part = 0, scale = 0;
+              float part = 0;
               for (int64_t i = first; i < std::min(s.k, first + group); ++i)
-                part = multiply_add(float(x.values()[size_t(row * s.k + i)]), number(n * s.k + i), part);
-              if (packing == Packing::nf4)
-                block_scales(w.weight, (n * s.k + first) / group, 1, &scale);
-              else
-                scale = w.weight.scales.as<float>()[n];
-              sum = multiply_add(part, scale, sum);
+                part = multiply_add(float(x.values()[size_t(row * s.k + i)]), number(n, i), part);
+              sum = multiply_add(part, interleaved_scale(w.weight, n, first), sum);
             }
             expected.push_back(double(sum));
           }
@@ -122,8 +119,12 @@ TEST_P(PackedLinearTest, ARowHasTheSameBytesAloneAndBesideOthers) {
 
 TEST_P(PackedLinearTest, ATileEqualsItsPartOfTheMatrix) {
   for (const Packing packing : {Packing::nf4, Packing::int8})
-    for (const Size s : {Size{5, 3}, {37, 129}, {3, 2500}, {64, 192}}) {
-      Packed w = packed(ctx, packing, s, normal(s.n * s.k));
+    for (const auto& [s, in_rows] : {std::pair{Size{5, 3}, false},
+                                     {Size{37, 129}, false},
+                                     {Size{3, 2500}, false},
+                                     {Size{64, 192}, true},
+                                     {Size{70, 1152}, false}}) {
+      Packed w = packed(ctx, packing, s, normal(s.n * s.k), in_rows);
       for (const auto& [row, rows] : {std::pair<int64_t, int64_t>{0, s.n}, {s.n / 2, s.n - s.n / 2}, {1, 1}})
         for (const auto& [col, cols] : {std::pair<int64_t, int64_t>{0, s.k}, {s.k / 3, s.k - s.k / 3}, {1, 1}}) {
           Operand to = operand({rows, cols}, Values(size_t(rows * cols), NAN), 3);
