@@ -44,6 +44,9 @@ FORMS = {
     "f16": ("f16", [], "f16"),
     "int8": ("bf16", ["--quantize", "int8"], "q8_0"),
     "nf4": ("bf16", ["--quantize", "nf4"], "q4_0"),
+    # Activations in bf16; llama.cpp's are 8 bits wide beside both of its forms.
+    "int8-bf16": ("bf16", ["--quantize", "int8", "--dtype", "bf16"], "q8_0"),
+    "nf4-bf16": ("bf16", ["--quantize", "nf4", "--dtype", "bf16"], "q4_0"),
 }
 PAIRS = [(form, theirs) for form, (_, _, theirs) in FORMS.items()] + [("bf16", "f16")]
 

@@ -30,7 +30,7 @@ PackedWeight interleaved_layout(const PackedWeight& w, void* memory) {
     used += aligned(t.bytes());
     return t;
   };
-  constexpr int64_t kStep = 4 * kLaneBytes;
+  constexpr int64_t kStep = 8 * kLaneBytes;
   const int64_t blocks = interleaved_blocks(w), lanes = (row_bytes(w) + kStep - 1) / kStep * kStep / kLaneBytes;
   const bool four_bit = is_four_bit(w.packing);
   to.codes = part(DType::u8, {blocks, lanes, kInterleavedRows, kLaneBytes});

@@ -3,7 +3,7 @@
 // order and no code is moved on the way.
 //   codes:  [N/64][lanes][64][4], where a lane holds 4 consecutive bytes of a row
 //   scales: f32 [N/64][K/64 (int8: 1)][64], not packed
-// N is rounded up to 64, the lanes of int8 to 4; codes and scales beyond the matrix are 0.
+// N is rounded up to 64, the lanes of int8 to 8; codes and scales beyond the matrix are 0.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -104,7 +104,7 @@ export const modelFlags = {
   }),
   'quantize-cache': Flags.string({
     helpValue: 'DIR',
-    summary: 'cache the packed weights in DIR; the next start maps them',
+    summary: 'cache the packed weights in DIR; the next start reads them',
   }),
   'batch-tokens': integerFlag({ min: 1, helpValue: 'N', summary: 'maximum tokens per batch, image tokens included' }),
   template: Flags.string({

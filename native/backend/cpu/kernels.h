@@ -35,7 +35,19 @@ struct NormScales {
   float mean, r, c0, c1;
 };
 
-constexpr int kMaxPanelCols = 32, kMaxSkinnyRows = 12, kMaxDepth = 512;  // limits of ProductKernels in f32
+constexpr int kMaxPanelCols = 32, kMaxSkinnyRows = 12, kMaxDepth = 1024;  // limits of ProductKernels
+
+constexpr int64_t kScaledCodes = 64;  // 4-bit codes per scale
+constexpr int kPackedCols = 64;       // kInterleavedRows
+
+// Codes of an interleaved weight (core/interleaved_weight.h) from a row and a k on; a lane holds 4 bytes of a row, and
+// lanes of the same bytes of kPackedCols rows are adjacent. `book` holds the 16 values of 4-bit codes (the first of two
+// codes in the high half); without it, codes are signed bytes.
+struct InterleavedCodes {
+  const uint8_t* codes;
+  const float* book;
+  const float* scales;  // [k / kScaledCodes, or 1 for bytes][kPackedCols]
+};
 
 // y = x w^T over panels. A panel holds the elements (or pairs) of a few rows side by side, k by k, and repeats its last
 // row as padding. Every element of y is summed separately along k, `depth` elements at a time, so its bytes do not
@@ -51,35 +63,17 @@ struct ProductKernels {
   void (*tile)(int rows, const void* x, const void* w, int64_t k, const float* scales, Rows<float> y, bool accumulate);
   // The same sums without panels, for few rows: y[t, n0..n1) for t < rows; x: f32, or bf16 if panels are bf16.
   void (*skinny)(Rows<const void> x, int rows, const WeightRows& w, int64_t k, int64_t n0, int64_t n1, Rows<float> y);
+  // Of packed weights, k at most `depth`, for 4-bit codes a multiple of kScaledCodes. The products with the codes of
+  // one scale are summed before they are scaled: y[t, 0..kPackedCols) (+)= scale x sum; rows of y are kPackedCols
+  // apart. Codes are read up to the next multiple of `step` from k on, and 3 bytes beyond.
+  void (*skinny_codes)(Rows<const void> x, int rows, const InterleavedCodes& w, int64_t k, float* y, bool accumulate);
+  // As `pack`, for `cols` rows: the values of the codes, not scaled.
+  void (*pack_codes)(const InterleavedCodes& w, int64_t k, void* panel);
 };
 
 // The hardware prefetcher does not follow sixteen streams, so the kernels for few rows prefetch: on weight rows shorter
 // than this the next rows, on longer rows the next depth.
 constexpr int64_t kShortRowBytes = 4096;
-
-constexpr int64_t kScaledCodes = 64;  // 4-bit codes per scale
-constexpr int kPackedCols = 64;       // kInterleavedRows
-
-// Codes of an interleaved weight (core/interleaved_weight.h) from a row and a k on; a lane holds 4 bytes of a row, and
-// lanes of the same bytes of kPackedCols rows are adjacent. `book` holds the 16 values of 4-bit codes (the first of two
-// codes in the high half); without it, codes are signed bytes.
-struct InterleavedCodes {
-  const uint8_t* codes;
-  const float* book;
-  const float* scales;  // [k / kScaledCodes, or 1 for bytes][kPackedCols]
-};
-
-// Kernels over packed weights. The products with the codes of one scale are summed before they are scaled:
-// y (+)= scale x sum. k is a multiple of kScaledCodes for 4-bit codes, and at most ProductKernels::depth. Codes are
-// read up to the next multiple of 16 from k on, and 3 bytes beyond.
-struct PackedKernels {
-  // y[t, 0..kPackedCols) for t < rows; rows of y are kPackedCols apart.
-  void (*skinny)(Rows<const float> x, int rows, const InterleavedCodes& w, int64_t k, float* y, bool accumulate);
-  // As ProductKernels::pack, for ProductKernels::cols rows: the values of the codes, not scaled.
-  void (*pack)(const InterleavedCodes& w, int64_t k, float* panel);
-  // Unpacks n consecutive codes of one scale. 4-bit codes (with `book`): the first is in the high half of its byte.
-  void (*unpack)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);
-};
 
 struct Kernels {
   const char* name;
@@ -121,9 +115,10 @@ struct Kernels {
   void (*adamw)(const AdamW& options, float* param, const float* grad, float* m, float* v, bf16_t* copy, int64_t n);
 
   ProductKernels product;  // f32, weights of any dtype converted
-  PackedKernels packed;
-  const ProductKernels*
-      product_bf16;  // x and w (bf16, or f16 rounded to bf16) on the CPU's bf16 dot product; null if the CPU has none
+  // Unpacks n consecutive codes of one scale. 4-bit codes (with `book`): the first is in the high half of its byte.
+  void (*unpack_codes)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);
+  const ProductKernels* product_bf16;  // on the CPU's bf16 dot product, null if it has none: x bf16; w bf16, or rounded
+                                       // to it (f16 and the values of 4-bit codes; int8 codes are bf16 numbers)
 
   // c[m, n] (+)= a[m, k] b[k, n]; any m, n; f32.
   void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<const float> b, Rows<float> c,

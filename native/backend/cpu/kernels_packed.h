@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of packed weights (PackedKernels). Each code is converted to a number in its lane, beside the other rows'
+// Kernels of packed weights (ProductKernels). Each code is converted to a number in its lane, beside the other rows'
 // codes of the same k. The products of a scale are summed along k, and their sum is scaled: a multiplication per sum,
 // not per weight.
 #pragma once
@@ -12,9 +12,9 @@ namespace vpref::cpu::VPREF_ISA {
 #define VPREF_INLINE __attribute__((always_inline))
 
 // The codes of a register of lanes, read from memory from any of its bytes on: that spares shifts. `value` returns the
-// numbers of code `e` of every lane, before the scale.
+// numbers of unit `e` of every lane (F32: a code), before the scale.
 struct EightBit {
-  static constexpr int64_t per_lane = 4, scaled_lanes = 0;  // scaled_lanes: lanes per scale; 0: one scale for all
+  static constexpr int64_t per_lane = 4, scaled_lanes = 0;  // codes; lanes per scale, 0: one scale for all
   explicit EightBit(const float*) {}
   VPREF_INLINE F value(const uint8_t* lanes, int e) const {
     U at;
@@ -64,28 +64,28 @@ struct FourBit {
 #endif
 };
 
-// Calls use(i, values) with the values of the codes i of G registers of rows from `first_row` on, i by i, up to a
-// multiple of kLanes from k on; and scaled() after the last code of a scale. Code that passes a block once requests
+// Calls use(i, values) with the values of unit i of G registers of rows from `first_row` on, unit by unit, up to a
+// multiple of A::step from k on; and scaled() after the last code of a scale. Code that passes a block once requests
 // what it reads soon; more passes find the block in cache, and request their part of the next one.
-template <class C, int G, class Use, class Scaled>
+template <class A, class C, int G, class Use, class Scaled>
 static inline VPREF_INLINE void each_column(const InterleavedCodes& w, int first_row, int64_t k, const Use& use,
                                             const Scaled& scaled) {
-  constexpr int64_t kRowBytes = 4, kStep = kPackedCols * kRowBytes;
+  constexpr int64_t kRowBytes = 4, kStep = kPackedCols * kRowBytes, kUnits = C::per_lane / A::unit;
   constexpr bool kOnce = G * kLanes == kPackedCols;
-  constexpr int64_t kAhead = kOnce ? 1024 : kMaxDepth / C::per_lane * kStep;
+  constexpr int64_t kAhead = kOnce ? 1024 : A::depth / C::per_lane * kStep;
   constexpr int kCache = kOnce ? 2 : 3;  // that it goes to: second level, first level
   const C codes(w.book);
   const uint8_t* lanes = w.codes + first_row * kRowBytes;
-  const int64_t count = (k + kLanes - 1) / kLanes * kLanes / C::per_lane;
+  const int64_t count = (k + A::step - 1) / A::step * A::step / C::per_lane;
   for (int64_t j = 0; j < count; ++j, lanes += kStep) {
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) __builtin_prefetch(lanes + g * kVectorBytes + kAhead, 0, kCache);
 #pragma GCC unroll 8
-    for (int e = 0; e < C::per_lane; ++e) {
-      F value[G];
+    for (int e = 0; e < kUnits; ++e) {
+      typename A::Register value[G];
 #pragma GCC unroll 4
       for (int g = 0; g < G; ++g) value[g] = codes.value(lanes + g * kVectorBytes, e);
-      use(j * C::per_lane + e, value);
+      use(j * kUnits + e, value);
     }
     if constexpr (C::scaled_lanes != 0)
       if ((j + 1) % C::scaled_lanes == 0) scaled();
@@ -100,19 +100,20 @@ constexpr int kPackedGroups = T == 1                         ? 4
                                                              : 1;
 static_assert(kPackedCols % (4 * kLanes) == 0);
 
-template <class C, int T>
-static void packed_rows(Rows<const float> x, const InterleavedCodes& w, int64_t k, float* y, bool accumulate) {
+template <class A, class C, int T>
+static void packed_rows(Rows<const typename A::Element> x, const InterleavedCodes& w, int64_t k, float* y,
+                        bool accumulate) {
   constexpr int G = kPackedGroups<T>;
   for (int n = 0; n < kPackedCols; n += G * kLanes) {
     F sums[T][G], acc[T][G] = {};
     for (int t = 0; t < T; ++t)
       for (int g = 0; g < G; ++g) sums[t][g] = accumulate ? load(y + t * kPackedCols + n + g * kLanes) : F{};
-    const auto use = [&](int64_t i, const F(&value)[G]) VPREF_INLINE {
+    const auto use = [&](int64_t i, const typename A::Register(&value)[G]) VPREF_INLINE {
 #pragma GCC unroll 16
       for (int t = 0; t < T; ++t) {
-        const F xi = splat(x.data[t * x.stride + i]);
+        const typename A::Register xi = A::everywhere(x.data + t * x.stride + i * A::unit);
 #pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) acc[t][g] = fma(xi, value[g], acc[t][g]);
+        for (int g = 0; g < G; ++g) acc[t][g] = A::add_products(xi, value[g], acc[t][g]);
       }
     };
     const float* scales = w.scales + n;
@@ -128,52 +129,67 @@ static void packed_rows(Rows<const float> x, const InterleavedCodes& w, int64_t 
       }
       scales += kPackedCols;
     };
-    each_column<C, G>(w, n, k, use, scaled);
+    each_column<A, C, G>(w, n, k, use, scaled);
     for (int t = 0; t < T; ++t)
       for (int g = 0; g < G; ++g) store(y + t * kPackedCols + n + g * kLanes, sums[t][g]);
   }
 }
 
-template <class C>
-static void packed_skinny_of(Rows<const float> x, int rows, const InterleavedCodes& w, int64_t k, float* y,
-                             bool accumulate) {
-  using Skinny = void (*)(Rows<const float>, const InterleavedCodes&, int64_t, float*, bool);
+template <class A, class C>
+static void skinny_codes_of(Rows<const typename A::Element> x, int rows, const InterleavedCodes& w, int64_t k, float* y,
+                            bool accumulate) {
+  using E = typename A::Element;
+  using Skinny = void (*)(Rows<const E>, const InterleavedCodes&, int64_t, float*, bool);
   static constexpr Skinny of[] = {
-      nullptr,           packed_rows<C, 1>,  packed_rows<C, 2>,  packed_rows<C, 3>,  packed_rows<C, 4>,
-      packed_rows<C, 5>, packed_rows<C, 6>,  packed_rows<C, 7>,  packed_rows<C, 8>,
+      nullptr,
+      packed_rows<A, C, 1>,
+      packed_rows<A, C, 2>,
+      packed_rows<A, C, 3>,
+      packed_rows<A, C, 4>,
+      packed_rows<A, C, 5>,
+      packed_rows<A, C, 6>,
+      packed_rows<A, C, 7>,
+      packed_rows<A, C, 8>,
 #if defined(__AVX512F__)
-      packed_rows<C, 9>, packed_rows<C, 10>, packed_rows<C, 11>, packed_rows<C, 12>,
+      packed_rows<A, C, 9>,
+      packed_rows<A, C, 10>,
+      packed_rows<A, C, 11>,
+      packed_rows<A, C, 12>,
 #endif
   };
   static_assert(sizeof of / sizeof *of == kSkinnyRows + 1);
-  // Weights beyond k are zeros, so x is padded with zeros too.
-  float padded[kSkinnyRows * kMaxDepth];
-  if (k % kLanes != 0) {
+  // Codes beyond k are zeros, so x is padded with zeros too.
+  E padded[kSkinnyRows * A::depth];
+  if (k % A::step != 0) {
     for (int t = 0; t < rows; ++t) {
-      float* to = padded + t * kMaxDepth;
-      std::memcpy(to, x.data + t * x.stride, size_t(k) * sizeof(float));
-      std::memset(to + k, 0, size_t(kLanes - k % kLanes) * sizeof(float));
+      E* to = padded + t * A::depth;
+      std::memcpy(to, x.data + t * x.stride, size_t(k) * sizeof(E));
+      std::memset(to + k, 0, size_t(A::step - k % A::step) * sizeof(E));
     }
-    x = {padded, kMaxDepth};
+    x = {padded, A::depth};
   }
   of[rows](x, w, k, y, accumulate);
 }
 
-static void packed_skinny(Rows<const float> x, int rows, const InterleavedCodes& w, int64_t k, float* y,
-                          bool accumulate) {
-  (w.book ? packed_skinny_of<FourBit> : packed_skinny_of<EightBit>)(x, rows, w, k, y, accumulate);
+template <class A, class Four, class Eight>
+static void skinny_codes(Rows<const void> x_any, int rows, const InterleavedCodes& w, int64_t k, float* y,
+                         bool accumulate) {
+  const Rows<const typename A::Element> x{static_cast<const typename A::Element*>(x_any.data), x_any.stride};
+  (w.book ? skinny_codes_of<A, Four> : skinny_codes_of<A, Eight>)(x, rows, w, k, y, accumulate);
 }
 
-template <class C>
-static void pack_codes_of(const InterleavedCodes& w, int64_t k, float* panel) {
-  const auto put = [&](int64_t i, const F(&value)[kPanelVectors]) VPREF_INLINE {
-    for (int g = 0; g < kPanelVectors; ++g) store(panel + i * kProductCols + g * kLanes, value[g]);
+template <class A, class C>
+static void pack_codes_of(const InterleavedCodes& w, int64_t k, typename A::Element* panel) {
+  const auto put = [&](int64_t i, const typename A::Register(&value)[kPanelVectors]) VPREF_INLINE {
+    for (int g = 0; g < kPanelVectors; ++g)
+      std::memcpy(panel + (i * kProductCols + g * kLanes) * A::unit, &value[g], sizeof value[g]);
   };
-  each_column<C, kPanelVectors>(w, 0, k, put, [] {});
+  each_column<A, C, kPanelVectors>(w, 0, k, put, [] {});
 }
 
-static void pack_codes(const InterleavedCodes& w, int64_t k, float* panel) {
-  (w.book ? pack_codes_of<FourBit> : pack_codes_of<EightBit>)(w, k, panel);
+template <class A, class Four, class Eight>
+static void pack_codes(const InterleavedCodes& w, int64_t k, void* panel) {
+  (w.book ? pack_codes_of<A, Four> : pack_codes_of<A, Eight>)(w, k, static_cast<typename A::Element*>(panel));
 }
 
 #undef VPREF_INLINE

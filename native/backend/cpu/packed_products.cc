@@ -30,32 +30,37 @@ void unpack_rows(const Kernels& kernels, const PackedWeight& w, Range n, Range k
 // One block of rows of w for all rows of x, `each` rows at a time.
 struct Block {
   const Kernels& kernels;
+  const ProductKernels& kernel;
   const PackedWeight& w;
-  Rows<const float> x;
+  Rows<const char> x;
   int64_t rows, each;
   Range n;
+  // Some rows of x from row t and this k on.
+  Rows<const void> from(int64_t t, int64_t k) const {
+    return {x.data + (t * x.stride + k) * int64_t(kernel.size), x.stride};
+  }
 };
 
 // sums: [rows][kPackedCols].
 void multiply_codes(const Block& b, float* sums) {
-  for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += kMaxDepth) {
+  for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += b.kernel.depth) {
     const InterleavedCodes codes = codes_from(b.w, b.n.first, first);
     for (int64_t t = 0; t < b.rows; t += b.each)
-      b.kernels.packed.skinny({b.x.data + t * b.x.stride + first, b.x.stride}, int(std::min(b.each, b.rows - t)), codes,
-                              std::min<int64_t>(kMaxDepth, b.w.num_cols - first), sums + t * kPackedCols, first > 0);
+      b.kernel.skinny_codes(b.from(t, first), int(std::min(b.each, b.rows - t)), codes,
+                            std::min(b.kernel.depth, b.w.num_cols - first), sums + t * kPackedCols, first > 0);
   }
 }
 
 // The same from scaled weights, for those that are not interleaved.
 void multiply_unpacked(const Block& b, float* sums) {
   alignas(64) float tile[kPackedCols * kMaxDepth], part[kMaxSkinnyRows * kPackedCols];
-  for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += kMaxDepth) {
-    const Range depth{first, std::min<int64_t>(kMaxDepth, b.w.num_cols - first)};
+  for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += b.kernel.depth) {
+    const Range depth{first, std::min(b.kernel.depth, b.w.num_cols - first)};
     unpack_rows(b.kernels, b.w, b.n, depth, tile);
     for (int64_t t = 0; t < b.rows; t += b.each) {
       const int64_t some = std::min(b.each, b.rows - t);
-      b.kernels.product.skinny({b.x.data + t * b.x.stride + first, b.x.stride}, int(some),
-                               {tile, DType::f32, depth.count}, depth.count, 0, b.n.count, {part, kPackedCols});
+      b.kernel.skinny(b.from(t, first), int(some), {tile, DType::f32, depth.count}, depth.count, 0, b.n.count,
+                      {part, kPackedCols});
       for (int64_t i = 0; i < some * kPackedCols; ++i) {
         float& to = sums[t * kPackedCols + i];
         to = first > 0 ? to + part[i] : part[i];
@@ -79,7 +84,7 @@ void unpack_interleaved(const Kernels& k, const PackedWeight& w, int64_t row, in
       const float scale = interleaved_scale(w, row, i);
       // A part may begin in a low half.
       if (four_bit && i % 2 != 0) *out++ = book[codes[i++ / 2 - byte] & 15] * scale;
-      k.packed.unpack(codes + i / per_byte - byte, book, scale, stop - i, out);
+      k.unpack_codes(codes + i / per_byte - byte, book, scale, stop - i, out);
       out += stop - i;
     }
   }
@@ -91,7 +96,7 @@ void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t c
   if (w.interleaved) return unpack_interleaved(k, w, row, col, count, out);
   const int64_t begin = row * w.num_cols + col, end = begin + count;
   const uint8_t* codes = w.codes.as<uint8_t>();
-  if (!is_four_bit(w.packing)) return k.packed.unpack(codes + begin, nullptr, w.scales.as<float>()[row], count, out);
+  if (!is_four_bit(w.packing)) return k.unpack_codes(codes + begin, nullptr, w.scales.as<float>()[row], count, out);
   const float* book = w.book.as<float>();
   constexpr int64_t kScales = 32;
   float scales[kScales];
@@ -108,38 +113,39 @@ void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t c
       out[i - begin] = book[codes[i / 2] & 15] * scale;
       ++i;
     }
-    k.packed.unpack(codes + i / 2, book, scale, stop - i, out + (i - begin));
+    k.unpack_codes(codes + i / 2, book, scale, stop - i, out + (i - begin));
     i = stop;
   }
 }
 
-int64_t pack_packed(const Kernels& k, const PackedWeight& w, Range rows, Range depth, float* panel, float* scales) {
-  const int64_t cols = k.product.cols;
+int64_t pack_packed(const Kernels& k, const ProductKernels& kernel, const PackedWeight& w, Range rows, Range depth,
+                    void* panel, float* scales) {
   if (!w.interleaved) {
     alignas(64) float tile[kMaxPanelCols * kMaxDepth];
     unpack_rows(k, w, rows, depth, tile);
-    k.product.pack(tile, DType::f32, depth.count, int(rows.count), int(cols), depth.count, panel);
+    kernel.pack(tile, DType::f32, depth.count, int(rows.count), kernel.cols, depth.count, panel);
     return 0;
   }
   const InterleavedCodes codes = codes_from(w, rows.first, depth.first);
-  k.packed.pack(codes, depth.count, panel);
-  const int64_t per_scale = is_four_bit(w.packing) ? kScaledCodes : kMaxDepth;  // a panel's padding included
+  kernel.pack_codes(codes, depth.count, panel);
+  const int64_t per_scale = is_four_bit(w.packing) ? kScaledCodes : kernel.depth;  // a panel's padding included
   for (int64_t i = 0; i * per_scale < depth.count; ++i)
-    std::copy_n(codes.scales + i * kPackedCols, cols, scales + i * cols);
+    std::copy_n(codes.scales + i * kPackedCols, kernel.cols, scales + i * kernel.cols);
   return per_scale;
 }
 
-void packed_skinny(const Kernels& k, const PackedWeight& w, Rows<const float> x, int64_t rows, Range n, Rows<float> y) {
+void packed_skinny(const Kernels& k, const ProductKernels& kernel, const PackedWeight& w, Rows<const char> x,
+                   int64_t rows, Range n, Rows<float> y) {
   constexpr int64_t kMaxPasses = 2;  // whose sums are kept
   alignas(64) float sums[kMaxPasses * kMaxSkinnyRows * kPackedCols];
-  const int64_t at_once = kMaxPasses * k.product.skinny_rows;
+  const int64_t at_once = kMaxPasses * kernel.skinny_rows;
   for (int64_t c = 0; c < n.count; c += kPackedCols)
     for (int64_t t = 0; t < rows; t += at_once) {
-      const int64_t some = std::min(at_once, rows - t),
-                    passes = (some + k.product.skinny_rows - 1) / k.product.skinny_rows;
+      const int64_t some = std::min(at_once, rows - t), passes = (some + kernel.skinny_rows - 1) / kernel.skinny_rows;
       const Range block{n.first + c, std::min<int64_t>(kPackedCols, n.count - c)};
+      const Rows<const char> from{x.data + t * x.stride * int64_t(kernel.size), x.stride};
       (w.interleaved ? multiply_codes : multiply_unpacked)(
-          {k, w, {x.data + t * x.stride, x.stride}, some, (some + passes - 1) / passes, block}, sums);
+          {k, kernel, w, from, some, (some + passes - 1) / passes, block}, sums);
       for (int64_t i = 0; i < some; ++i)
         std::copy_n(sums + i * kPackedCols, block.count, y.data + (t + i) * y.stride + block.first);
     }

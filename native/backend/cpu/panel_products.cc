@@ -125,7 +125,7 @@ void multiply_panel(const ProductKernels& kernel, int rows, const char* x, const
 // Packs these rows of the weights, for these k. Returns how many k share a scale (pack_packed), or 0.
 int64_t pack_weights(const Kernels& k, const ProductKernels& kernel, const Weight& weight, Range n, Range depth,
                      char* panel, float* scales) {
-  if (weight.packed) return pack_packed(k, *weight.packed, n, depth, reinterpret_cast<float*>(panel), scales);
+  if (weight.packed) return pack_packed(k, kernel, *weight.packed, n, depth, panel, scales);
   const Tensor& w = *weight.dense;
   kernel.pack(row_address(w, n.first, depth.first), w.dtype, w.stride[0], int(n.count), kernel.cols, depth.count,
               panel);

@@ -97,8 +97,7 @@ void stream_products(Context& ctx, const Kernels& k, const ProductKernels& kerne
       const int64_t begin = s.boundary(first, shares), end = s.boundary(last, shares);
       if (begin == end) continue;
       if (p.weight.packed) {
-        packed_skinny(k, *p.weight.packed, {reinterpret_cast<const float*>(in.data), in.stride}, rows,
-                      {begin, end - begin}, s.y);
+        packed_skinny(k, kernel, *p.weight.packed, in, rows, {begin, end - begin}, s.y);
       } else {
         stream_dense(kernel, *p.weight.dense, in, rows, begin, end, s.y);
       }
@@ -143,7 +142,8 @@ void row_products(Context& ctx, const Tensor& x, std::span<const LinearPart> par
       std::vector<float>& values = converted.emplace_back(part.bias->dtype == DType::f32 ? 0 : part.bias->dim(0));
       bias = read_vector(k, *part.bias, values.data());
     }
-    const bool pair = k.product_bf16 && x.dtype == DType::bf16 && !part.packed && part.weight->dtype != DType::f32;
+    const bool narrow = part.packed ? part.packed->interleaved : part.weight->dtype != DType::f32;
+    const bool pair = k.product_bf16 && x.dtype == DType::bf16 && narrow;
     (pair ? pairs : wide).push_back({{part.weight, part.packed}, bias, part.y, alpha, beta});
   }
   multiply(ctx, k, k.product, x, wide);
