@@ -138,6 +138,8 @@ PackedWeight PackCache::find(const std::string& name, int64_t num_rows, int64_t 
   return w;
 }
 
+void PackCache::drop(const PackedWeight& weight) const { file_->file().drop(weight.codes.data, weight.codes.bytes()); }
+
 void PackCache::add(const std::string& name, const PackedWeight& weight, const Buffer& memory) {
   tensors_.emplace_back(name, Tensor(memory.data(), DType::u8, {int64_t(memory.bytes())}));
   offsets_.push_back(weight.offset);

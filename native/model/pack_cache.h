@@ -23,6 +23,8 @@ class PackCache {
   // The weight of this name, a view into the file; valid as long as this object. Empty if not in the file.
   PackedWeight find(const std::string& name, int64_t num_rows, int64_t num_cols);
 
+  // Lets the kernel drop the resident pages of a weight that was found.
+  void drop(const PackedWeight& weight) const;
   // Adds a newly packed weight. `memory` has the layout of packed_layout, and must live until write().
   void add(const std::string& name, const PackedWeight& weight, const Buffer& memory);
   // If any weight was added, writes the file with all weights found and added. The write is atomic, also with several

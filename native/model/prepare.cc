@@ -106,7 +106,12 @@ void Model::pack(Context& ctx, Linear& linear, const Placed& placed) {
   // An adapter may have replaced the matrix.
   const bool cached = pack_cache_ && named->stored.data == stored.data;
   if (cached) linear.packed = pack_cache_->find(named->name, rows, cols);
-  if (linear.packed) return place_packed(ctx, linear.packed, Buffer());
+  if (linear.packed) {
+    const PackedWeight found = linear.packed;
+    place_packed(ctx, linear.packed, Buffer());
+    if (linear.packed.codes.data != found.codes.data) pack_cache_->drop(found);
+    return;
+  }
   Buffer memory(Device::cpu, bytes, /*zero=*/cached);
   linear.packed = pack_matrix(stored, packing_, memory.data(), ctx.num_threads, named->name);
   if (placed.file) placed.file->drop(stored.data, stored.bytes());

@@ -117,6 +117,9 @@ struct Kernels {
   ProductKernels product;  // f32, weights of any dtype converted
   // Unpacks n consecutive codes of one scale. 4-bit codes (with `book`): the first is in the high half of its byte.
   void (*unpack_codes)(const uint8_t* codes, const float* book, float scale, int64_t n, float* y);
+  // y[r, 0..k) for `lanes` rows: the values of the codes, scaled. k is a multiple of `lanes`; of 4-bit codes the first
+  // is the first of its scale.
+  void (*unpack_rows)(const InterleavedCodes& w, int64_t k, Rows<float> y);
   const ProductKernels* product_bf16;  // on the CPU's bf16 dot product, null if it has none: x bf16; w bf16, or rounded
                                        // to it (f16 and the values of 4-bit codes; int8 codes are bf16 numbers)
 

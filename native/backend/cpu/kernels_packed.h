@@ -6,6 +6,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kernels_product.h"
 #include "backend/cpu/simd.h"
+#include "backend/cpu/transpose.h"
 
 namespace vpref::cpu::VPREF_ISA {
 
@@ -190,6 +191,31 @@ static void pack_codes_of(const InterleavedCodes& w, int64_t k, typename A::Elem
 template <class A, class Four, class Eight>
 static void pack_codes(const InterleavedCodes& w, int64_t k, void* panel) {
   (w.book ? pack_codes_of<A, Four> : pack_codes_of<A, Eight>)(w, k, static_cast<typename A::Element*>(panel));
+}
+
+template <class C>
+static void unpack_rows_of(const InterleavedCodes& w, int64_t k, Rows<float> y) {
+  constexpr int64_t kStep = kPackedCols * 4;
+  const C codes(w.book);
+  const float* scales = w.scales;
+  F scale = load(scales);
+  for (int64_t i = 0; i < k; i += kLanes) {
+    if (C::scaled_lanes != 0 && i % kScaledCodes == 0) {
+      scale = load(scales);
+      scales += kPackedCols;
+    }
+    F values[kLanes];
+#pragma GCC unroll 16
+    for (int c = 0; c < kLanes; ++c)
+      values[c] = codes.value(w.codes + (i + c) / C::per_lane * kStep, int((i + c) % C::per_lane)) * scale;
+    transpose(values);
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) store(y.data + r * y.stride + i, values[r]);
+  }
+}
+
+[[maybe_unused]] static void unpack_rows(const InterleavedCodes& w, int64_t k, Rows<float> y) {
+  (w.book ? unpack_rows_of<FourBit> : unpack_rows_of<EightBit>)(w, k, y);
 }
 
 #undef VPREF_INLINE

@@ -58,6 +58,7 @@ const Kernels table = {
                 .skinny_codes = skinny_codes<F32, FourBit, EightBit>,
                 .pack_codes = pack_codes<F32, FourBit, EightBit>},
     .unpack_codes = unpack_codes,
+    .unpack_rows = unpack_rows,
     .product_bf16 = nullptr,
     .gemm_tile = gemm_tile,
     .softmax_step = softmax_step,

@@ -23,7 +23,7 @@ InterleavedCodes codes_from(const PackedWeight& w, int64_t row, int64_t k) {
       .scales = w.scales.as<float>() + (block * w.scales.dim(1) + scale) * kPackedCols + in_block};
 }
 
-void unpack_rows(const Kernels& kernels, const PackedWeight& w, Range n, Range k, float* tile) {
+void unpack_each(const Kernels& kernels, const PackedWeight& w, Range n, Range k, float* tile) {
   for (int64_t r = 0; r < n.count; ++r) unpack_part(kernels, w, n.first + r, k.first, k.count, tile + r * k.count);
 }
 
@@ -56,7 +56,7 @@ void multiply_unpacked(const Block& b, float* sums) {
   alignas(64) float tile[kPackedCols * kMaxDepth], part[kMaxSkinnyRows * kPackedCols];
   for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += b.kernel.depth) {
     const Range depth{first, std::min(b.kernel.depth, b.w.num_cols - first)};
-    unpack_rows(b.kernels, b.w, b.n, depth, tile);
+    unpack_each(b.kernels, b.w, b.n, depth, tile);
     for (int64_t t = 0; t < b.rows; t += b.each) {
       const int64_t some = std::min(b.each, b.rows - t);
       b.kernel.skinny(b.from(t, first), int(some), {tile, DType::f32, depth.count}, depth.count, 0, b.n.count,
@@ -118,11 +118,15 @@ void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t c
   }
 }
 
+void unpack_rows(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, Rows<float> y) {
+  k.unpack_rows(codes_from(w, row, col), count, y);
+}
+
 int64_t pack_packed(const Kernels& k, const ProductKernels& kernel, const PackedWeight& w, Range rows, Range depth,
                     void* panel, float* scales) {
   if (!w.interleaved) {
     alignas(64) float tile[kMaxPanelCols * kMaxDepth];
-    unpack_rows(k, w, rows, depth, tile);
+    unpack_each(k, w, rows, depth, tile);
     kernel.pack(tile, DType::f32, depth.count, int(rows.count), kernel.cols, depth.count, panel);
     return 0;
   }

@@ -24,6 +24,10 @@ int64_t pack_packed(const Kernels& k, const ProductKernels& kernel, const Packed
 void packed_skinny(const Kernels& k, const ProductKernels& kernel, const PackedWeight& w, Rows<const char> x,
                    int64_t rows, Range n, Rows<float> y);
 
+// unpack_row of Kernels::lanes rows of an interleaved weight; row and count are multiples of that, col of
+// kScaledCodes.
+void unpack_rows(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, Rows<float> y);
+
 // unpack_row, by the kernels.
 void unpack_part(const Kernels& k, const PackedWeight& w, int64_t row, int64_t col, int64_t count, float* out);
 

@@ -142,6 +142,7 @@ TEST_P(PackedLinearTest, ATileEqualsItsPartOfTheMatrix) {
                                      {Size{37, 129}, false},
                                      {Size{3, 2500}, false},
                                      {Size{64, 192}, true},
+                                     {Size{128, 192}, false},
                                      {Size{70, 1152}, false}}) {
       Packed w = packed(ctx, packing, s, normal(s.n * s.k), in_rows);
       for (const auto& [row, rows] : {std::pair<int64_t, int64_t>{0, s.n}, {s.n / 2, s.n - s.n / 2}, {1, 1}})
