@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the engine on a random checkpoint.
-//   bench_engine make DIR [--shape tiny|157m|qwen2.5-vl|7b|13b]   157m (the default): LLaVA of 157M parameters, f32,
-//   256
-//                                                    image rows; qwen2.5-vl: as many; 7b, 13b: the sizes of
-//                                                    LLaVA-1.5, as files with holes
+//   bench_engine make DIR [--shape S]                writes it: 157m (the default), a LLaVA of 157M parameters in f32,
+//                                                    256 image rows; qwen2.5-vl, as many; 7b, 13b, the sizes of
+//                                                    LLaVA-1.5, as files with holes; tiny
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three (lazy_load.py)
-//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--quantize nf4|int8] [--text
-//   N]
-//                [--plain TASK]
+//   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--quantize nf4|int8]
+//                [--text N] [--plain TASK]
 //   bench_engine ids DIR [THREADS] [the same options]   the greedy tokens of one prompt of text
 // TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64
 // (16 prompts of 4 branches), score; several with commas: one model.

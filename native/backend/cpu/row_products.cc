@@ -49,19 +49,21 @@ void stream_dense(const ProductKernels& kernel, const Tensor& weight, Rows<const
     }
 }
 
-// A product whose columns are streamed; `y` holds its sums.
+// A product whose columns are streamed: of all columns, those from `first_column` on. `y` holds its sums.
 struct Streamed {
   const Product& product;
+  int64_t first_column;
   Rows<float> y;
   int64_t grain() const { return product.weight.packed ? kPackedCols : 16; }  // columns per kernel call
-  // The grain that the first `share` of `shares` of the columns end in.
-  int64_t boundary(int64_t share, int64_t shares) const {
-    const int64_t grains = (product.cols() + grain() - 1) / grain();
-    return std::min(product.cols(), grains * share / shares * grain());
+  int64_t grains() const { return (product.cols() + grain() - 1) / grain(); }
+  // Where the columns before `column` of all end in this product, at a whole grain.
+  int64_t end_before(int64_t column) const {
+    const int64_t own = std::max<int64_t>(column - first_column, 0);
+    return own >= product.cols() ? product.cols() : own / grain() * grain();
   }
 };
 
-// Each thread streams its own part of every weight.
+// Each thread streams an equal share of all columns.
 void stream_products(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Tensor& x,
                      std::span<const Product> products) {
   const int64_t rows = x.dim(0), depth = x.dim(1), wide = padded(depth);
@@ -79,22 +81,22 @@ void stream_products(Context& ctx, const Kernels& k, const ProductKernels& kerne
     for (int64_t t = 0; t < rows; ++t) k.to_f32(row_address(x, t), x.dtype, to + t * wide, depth);
     memory += aligned(size_t(rows * wide) * sizeof(float));
   }
-  int64_t grains = 0, elements = 0;
+  int64_t grains = 0, columns = 0;
   std::vector<Streamed> streamed;
   streamed.reserve(products.size());
   for (const Product& p : products) {
     const bool direct = p.direct();
     streamed.push_back(
-        {p, {direct ? p.y.as<float>() : reinterpret_cast<float*>(memory), direct ? p.y.stride[0] : p.cols()}});
+        {p, columns, {direct ? p.y.as<float>() : reinterpret_cast<float*>(memory), direct ? p.y.stride[0] : p.cols()}});
     memory += sum_bytes(p);
-    grains += (p.cols() + streamed.back().grain() - 1) / streamed.back().grain();
-    elements += p.cols() * depth;
+    grains += streamed.back().grains();
+    columns += p.cols();
   }
-  const int64_t shares = threads_for(ctx, grains, elements / std::max<int64_t>(grains, 1));
+  const int64_t shares = threads_for(ctx, grains, columns * depth / std::max<int64_t>(grains, 1));
   parallel_ranges(int(shares), shares, 1, [&](int, int64_t first, int64_t last) {
     for (const Streamed& s : streamed) {
       const Product& p = s.product;
-      const int64_t begin = s.boundary(first, shares), end = s.boundary(last, shares);
+      const int64_t begin = s.end_before(columns * first / shares), end = s.end_before(columns * last / shares);
       if (begin == end) continue;
       if (p.weight.packed) {
         packed_skinny(k, kernel, *p.weight.packed, in, rows, {begin, end - begin}, s.y);
