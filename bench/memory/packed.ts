@@ -125,7 +125,7 @@ function measured(args: string[], input: string): { stdout: string; peak: number
   return { stdout, peak: 1024 * Number(readFileSync(log, 'utf8').trim().split('\n').at(-1)) };
 }
 
-/** The bytes of doctor's plan for this form, in GiB to two digits: [sampling, DPO step]. */
+/** Doctor's plan for this form, in bytes: [sampling, DPO step]. */
 function planned(): [number, number] {
   const sizes = [
     '--lora-r',
@@ -137,11 +137,11 @@ function planned(): [number, number] {
     '--memory-limit',
     LIMITS[shape]!,
   ];
-  const { stdout } = measured(['doctor', '--model', dir, '--headers-only', ...sizes], '');
-  const detail = stdout.split('\n').find((line) => line.includes(`--quantize ${form}`));
-  const found = /sampling ([\d.]+) GiB .*DPO step ([\d.]+) GiB/.exec(detail ?? '');
-  if (found === null) throw new Error(`doctor: no row of ${form}: ${stdout}`);
-  return [Number(found[1]), Number(found[2])];
+  const { stdout } = measured(['doctor', '--model', dir, '--device', 'cpu', '--headers-only', ...sizes], '');
+  const rows = stdout.split('\n').filter(Boolean);
+  const found = rows.map((line) => JSON.parse(line)).find((row) => row.check === 'form' && row.form === form);
+  if (found === undefined) throw new Error(`doctor: no row of ${form}: ${stdout}`);
+  return [found.sampling_bytes, found.step_bytes];
 }
 
 const gib = (bytes: number) => Number((bytes / 2 ** 30).toFixed(3));
@@ -157,7 +157,7 @@ const sampled = measured(
   `${JSON.stringify({ id: 'a', prompt: 'the red one' })}\n`,
 );
 // The plan has room for a whole batch and a long cache; a short prompt uses little of it.
-row('decode', { planned_gib: samplingPlan, resident_gib: gib(sampled.peak), ...unread });
+row('decode', { planned_gib: gib(samplingPlan), resident_gib: gib(sampled.peak), ...unread });
 const pair = { id: 'a', prompt, chosen: 'a '.repeat(59).trim(), rejected: 'one '.repeat(59).trim() };
 const trained = measured(
   [
@@ -167,4 +167,4 @@ const trained = measured(
   `${JSON.stringify(pair)}\n`,
 );
 const { loss, grad_norm } = JSON.parse(trained.stdout.trim().split('\n')[0]!);
-row('dpo step', { planned_gib: stepPlan, resident_gib: gib(trained.peak), ...unread, loss, grad_norm });
+row('dpo step', { planned_gib: gib(stepPlan), resident_gib: gib(trained.peak), ...unread, loss, grad_norm });
