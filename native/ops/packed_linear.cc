@@ -14,7 +14,9 @@ void expect_packed(const char* op, const PackedWeight& w) {
     const PackedWeight layout = interleaved_layout(w, nullptr);
     expect_shape(op, "codes", w.codes, {layout.codes.dim(0), layout.codes.dim(1), kInterleavedRows, kLaneBytes});
     expect_shape(op, "scales", w.scales, {layout.scales.dim(0), layout.scales.dim(1), kInterleavedRows});
+    expect_dtype(op, "codes", w.codes, {DType::u8});
     expect_dtype(op, "scales", w.scales, {DType::f32});
+    if (four_bit) expect_shape(op, "book", w.book, {16});
     return;
   }
   if (four_bit)
