@@ -35,7 +35,8 @@ struct NormScales {
   float mean, r, c0, c1;
 };
 
-constexpr int kMaxPanelCols = 32, kMaxSkinnyRows = 12, kMaxDepth = 1024;  // limits of ProductKernels
+// Limits of ProductKernels; f32 has its own depth.
+constexpr int kMaxPanelCols = 32, kMaxSkinnyRows = 12, kMaxDepth = 1024, kMaxDepthF32 = 512;
 
 constexpr int64_t kScaledCodes = 64;  // 4-bit codes per scale
 constexpr int kPackedCols = 64;       // kInterleavedRows

@@ -34,7 +34,7 @@ static inline void add_sums(float* y, F sums, const float* scales, bool accumula
 }
 
 constexpr int kPanelVectors = kProductCols / kLanes;
-static_assert(kProductCols <= kMaxPanelCols && kSkinnyRows <= kMaxSkinnyRows && F32::depth <= kMaxDepth);
+static_assert(kProductCols <= kMaxPanelCols && kSkinnyRows <= kMaxSkinnyRows && F32::depth <= kMaxDepthF32);
 
 template <class A, int T>
 static void product_rows(const typename A::Element* x, const typename A::Element* w, int64_t k, const float* scales,

@@ -51,9 +51,9 @@ void multiply_codes(const Block& b, float* sums) {
   }
 }
 
-// The same from scaled weights, for those that are not interleaved.
+// The same from scaled weights, for those that are not interleaved; f32 only.
 void multiply_unpacked(const Block& b, float* sums) {
-  alignas(64) float tile[kPackedCols * kMaxDepth], part[kMaxSkinnyRows * kPackedCols];
+  alignas(64) float tile[kPackedCols * kMaxDepthF32], part[kMaxSkinnyRows * kPackedCols];
   for (int64_t first = 0; first == 0 || first < b.w.num_cols; first += b.kernel.depth) {
     const Range depth{first, std::min(b.kernel.depth, b.w.num_cols - first)};
     unpack_each(b.kernels, b.w, b.n, depth, tile);
@@ -125,7 +125,7 @@ void unpack_rows(const Kernels& k, const PackedWeight& w, int64_t row, int64_t c
 int64_t pack_packed(const Kernels& k, const ProductKernels& kernel, const PackedWeight& w, Range rows, Range depth,
                     void* panel, float* scales) {
   if (!w.interleaved) {
-    alignas(64) float tile[kMaxPanelCols * kMaxDepth];
+    alignas(64) float tile[kMaxPanelCols * kMaxDepthF32];
     unpack_each(k, w, rows, depth, tile);
     kernel.pack(tile, DType::f32, depth.count, int(rows.count), kernel.cols, depth.count, panel);
     return 0;
