@@ -24,6 +24,13 @@ struct Strided {
   int64_t row, col;
 };
 
+// Elements from `col` on of rows anywhere in memory, f32 or bf16.
+struct RowList {
+  const void* const* rows;
+  DType dtype;
+  int64_t col;
+};
+
 struct WeightRows {
   const void* data;
   DType dtype;
@@ -127,6 +134,10 @@ struct Kernels {
   // c[m, n] (+)= a[m, k] b[k, n]; any m, n; f32.
   void (*gemm_tile)(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<const float> b, Rows<float> c,
                     bool accumulate);
+
+  // y[t, 0..d) += the sum over j < n of weights[t, j] x[j, 0..d), for t < count.
+  void (*weighted_sums)(int64_t count, int64_t d, int64_t n, Rows<const float> weights, const RowList& x,
+                        Rows<float> y);
 
   // One step of online softmax on transposed scores s[k, lanes of queries] (lanes_q a multiple of `lanes`):
   // s = exp(s - new max); max, sum and correction (the factor of earlier sums and outputs) per query.

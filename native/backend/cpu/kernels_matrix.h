@@ -66,12 +66,6 @@ static void gemm_tile(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<co
   int64_t j = 0;
   const auto b_at = [&] { return Rows<const float>{b.data + j, b.stride}; };
   const auto c_at = [&](int64_t i) { return Rows<float>{c.data + i * c.stride + j, c.stride}; };
-  if (m <= 2) {  // few rows: more columns at a time keep the multipliers busy
-    for (; j + 8 * kLanes <= n; j += 8 * kLanes)
-      (m == 1 ? micro<1, 8> : micro<2, 8>)(k, a, b_at(), c_at(0), accumulate);
-    for (; j + 4 * kLanes <= n; j += 4 * kLanes)
-      (m == 1 ? micro<1, 4> : micro<2, 4>)(k, a, b_at(), c_at(0), accumulate);
-  }
   while (j + kLanes <= n) {
     const int wide = j + 2 * kLanes <= n;
     for (int64_t i = 0; i < m; i += kTileRows) {
@@ -82,6 +76,60 @@ static void gemm_tile(int64_t m, int64_t n, int64_t k, const Strided& a, Rows<co
     j += (1 + wide) * kLanes;
   }
   if (j < n) gemm_narrow(m, n - j, k, a, b_at(), c_at(0), accumulate);
+}
+
+// NV registers from `col` on (the first `part` lanes of one register, if not 0) of T sums stay in registers.
+template <int T, int NV, class E>
+static void weighted_columns(int64_t n, Rows<const float> weights, const void* const* rows, int64_t col, int64_t part,
+                             Rows<float> y) {
+  F acc[T][NV] = {};
+  for (int64_t j = 0; j < n; ++j) {
+    const E* from = static_cast<const E*>(rows[j]) + col;
+    F value[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) value[v] = part == 0 ? load(from + v * kLanes) : load_part(from, part);
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+      const F weight = splat(weights.data[t * weights.stride + j]);
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) acc[t][v] = fma(weight, value[v], acc[t][v]);
+    }
+  }
+  for (int t = 0; t < T; ++t)
+    for (int v = 0; v < NV; ++v) {
+      float* to = y.data + t * y.stride + v * kLanes;
+      if (part == 0)
+        store(to, load(to) + acc[t][v]);
+      else
+        store_part(to, load_part(to, part) + acc[t][v], part);
+    }
+}
+
+template <int T, class E>
+static void weighted_rows(int64_t d, int64_t n, Rows<const float> weights, const RowList& x, Rows<float> y) {
+  constexpr int kVectors = T == 1 || kVectorBytes == 64 ? 4 : 2;
+  int64_t c = 0;
+  const auto to = [&] { return Rows<float>{y.data + c, y.stride}; };
+  for (; c + kVectors * kLanes <= d; c += kVectors * kLanes)
+    weighted_columns<T, kVectors, E>(n, weights, x.rows, x.col + c, 0, to());
+  for (; c < d; c += kLanes) weighted_columns<T, 1, E>(n, weights, x.rows, x.col + c, d - c < kLanes ? d - c : 0, to());
+}
+
+template <class E>
+static void weighted_sums_of(int64_t count, int64_t d, int64_t n, Rows<const float> weights, const RowList& x,
+                             Rows<float> y) {
+  constexpr int64_t kRows = 4;  // sums at a time
+  static constexpr decltype(&weighted_rows<1, E>) of[] = {weighted_rows<1, E>, weighted_rows<2, E>, weighted_rows<3, E>,
+                                                          weighted_rows<4, E>};
+  static_assert(sizeof of / sizeof *of == kRows);
+  for (int64_t t = 0; t < count; t += kRows)
+    of[(count - t < kRows ? count - t : kRows) - 1](d, n, {weights.data + t * weights.stride, weights.stride}, x,
+                                                    {y.data + t * y.stride, y.stride});
+}
+
+static void weighted_sums(int64_t count, int64_t d, int64_t n, Rows<const float> weights, const RowList& x,
+                          Rows<float> y) {
+  (x.dtype == DType::f32 ? weighted_sums_of<float> : weighted_sums_of<bf16_t>)(count, d, n, weights, x, y);
 }
 
 static bool softmax_step(float* s, int64_t k, int64_t lanes_q, float* max_of, float* sum_of, float* correction) {

@@ -61,6 +61,7 @@ const Kernels table = {
     .unpack_rows = unpack_rows,
     .product_bf16 = nullptr,
     .gemm_tile = gemm_tile,
+    .weighted_sums = weighted_sums,
     .softmax_step = softmax_step,
     .softmax_backward = softmax_backward,
 };
