@@ -130,7 +130,7 @@ void Pool::run(int count, void (*body)(void*, int), void* state) {
   wait_for_parts(count);
 }
 
-// longest: how long to wait before sleeping. It halves when that was in vain, and starts anew when sleep was short.
+// longest: how long to spin before sleeping. Halved if no call came in that time, reset if the sleep was short.
 void Pool::wait_for_call(uint32_t seen, Clock::duration& longest) {
   const auto called = [&] { return call_of(ticket_.load()) != seen; };
   const auto elsewhere = [&] { return sched_getcpu() != caller_cpu_.load(std::memory_order_relaxed); };
