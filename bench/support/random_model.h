@@ -20,21 +20,23 @@
 
 namespace vpref::bench {
 
-constexpr const char* kSmall = R"({
-  "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 31999,
+// A small tower before a decoder of any size, with heads of `head_dim`.
+inline std::string small_config(int hidden, int mlp, int layers, int head_dim) {
+  return cat(
+      R"({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": 31999,
      "image_seq_length": 256,
   "projector_hidden_act": "gelu", "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
      "tie_word_embeddings": false,
-  "text_config": {"model_type": "llama", "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048,
-     "num_hidden_layers": 12,
-    "num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 64, "max_position_embeddings": 2048,
-     "rms_norm_eps": 1e-05, "hidden_act": "silu",
+  "text_config": {"model_type": "llama", "vocab_size": 32000, "hidden_size": )",
+      hidden, R"(, "intermediate_size": )", mlp, R"(, "num_hidden_layers": )", layers, R"(, "num_attention_heads": )",
+      hidden / head_dim, R"(, "num_key_value_heads": )", hidden / head_dim, R"(, "head_dim": )", head_dim,
+      R"(, "max_position_embeddings": 2048, "rms_norm_eps": 1e-05, "hidden_act": "silu",
     "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false, "rope_theta": 10000.0},
   "vision_config": {"model_type": "clip_vision_model", "hidden_size": 512, "intermediate_size": 2048,
-     "num_hidden_layers": 7,
-    "num_attention_heads": 8, "image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu",
-     "layer_norm_eps": 1e-05, "projection_dim": 512}
-})";
+     "num_hidden_layers": 7, "num_attention_heads": 8,
+    "image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "projection_dim": 512}
+})");
+}
 
 inline std::string large_config(int hidden, int mlp, int layers, int heads) {
   return cat(
@@ -96,11 +98,13 @@ struct Shape {
 
 inline Shape shape_named(const std::string& name) {
   if (name == "tiny") return {name, kTiny, true, 12, 4, 4, 500, 28, 400, 8, 2};
-  if (name == "157m") return {name, kSmall, false, 320, 16, 256, 31999, 224, 30000, 64, 8};
+  if (name == "157m") return {name, small_config(768, 2048, 12, 64), false, 320, 16, 256, 31999, 224, 30000, 64, 8};
+  if (name == "7b-2-layers")
+    return {name, small_config(4096, 11008, 2, 128), false, 320, 16, 256, 31999, 224, 30000, 64, 8};
   if (name == "7b") return {name, large_config(4096, 11008, 32, 32), true, 630, 60, 576, 32000, 336};
   if (name == "13b") return {name, large_config(5120, 13824, 40, 40), true, 630, 60, 576, 32000, 336};
   if (name == "qwen2.5-vl") return {name, kQwen, false, 320, 16, 256, 31998, 448, 30000, 64, 8};
-  throw Error("request", "shape: expected tiny, 157m, qwen2.5-vl, 7b or 13b, got " + name);
+  throw Error("request", "shape: expected tiny, 157m, 7b-2-layers, qwen2.5-vl, 7b or 13b, got " + name);
 }
 
 // Uniform weights of variance 1 / inputs, from Philox keyed by the tensor's number.
@@ -168,7 +172,8 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
 // biases 0.
 inline void randomise(Context& ctx, Model& model) {
   check(ctx.device == Device::cuda, "request",
-        "shape: a checkpoint with holes is drawn on a GPU: expected --device cuda, or --shape 157m or qwen2.5-vl, got "
+        "shape: a checkpoint with holes is drawn on a GPU: expected --device cuda, or --shape 157m, 7b-2-layers or "
+        "qwen2.5-vl, got "
         "--device cpu");
   model.prepare(ctx);
   constexpr int64_t kBlock = int64_t(1) << 25;

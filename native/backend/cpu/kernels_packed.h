@@ -10,8 +10,6 @@
 
 namespace vpref::cpu::VPREF_ISA {
 
-#define VPREF_INLINE __attribute__((always_inline))
-
 // The codes of a register of lanes, read from memory from any of its bytes on: that spares shifts. `value` returns the
 // numbers of unit `e` of every lane (F32: a code), before the scale.
 struct EightBit {
@@ -217,7 +215,5 @@ static void unpack_rows_of(const InterleavedCodes& w, int64_t k, Rows<float> y) 
 [[maybe_unused]] static void unpack_rows(const InterleavedCodes& w, int64_t k, Rows<float> y) {
   (w.book ? unpack_rows_of<FourBit> : unpack_rows_of<EightBit>)(w, k, y);
 }
-
-#undef VPREF_INLINE
 
 }  // namespace vpref::cpu::VPREF_ISA

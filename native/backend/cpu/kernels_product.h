@@ -88,17 +88,40 @@ static void product_tile(int rows, const void* x, const void* w, int64_t k, cons
   of[rows](static_cast<const E*>(x), static_cast<const E*>(w), k, scales, y, accumulate);
 }
 
-// Units [i, i + step) of kLanes rows, zeros beyond k, one register per unit.
+// One register of each of kLanes rows, transposed: `size` elements of every row. unit(j): unit j of all rows.
 template <class A, class W>
-static inline void read_columns(const W* const (&row)[kLanes], int64_t i, int64_t k, F (&columns)[kLanes]) {
-  if (i + A::step <= k) {
+struct Columns {
+  static constexpr int64_t size = A::step;
+  F columns[kLanes];
+  VPREF_INLINE void read(const W* const (&row)[kLanes], int64_t i) {
 #pragma GCC unroll 16
     for (int r = 0; r < kLanes; ++r) columns[r] = (F)A::read(row[r] + i);
-  } else {
-    for (int r = 0; r < kLanes; ++r) columns[r] = (F)A::read_part(row[r] + i, k - i);
+    transpose(columns);
   }
-  transpose(columns);
-}
+  // The first n of `size` elements, then zeros.
+  void read_part(const W* const (&row)[kLanes], int64_t i, int64_t n) {
+    for (int r = 0; r < kLanes; ++r) columns[r] = (F)A::read_part(row[r] + i, n);
+    transpose(columns);
+  }
+  VPREF_INLINE typename A::Register unit(int j) const { return (typename A::Register)columns[j]; }
+};
+
+// bf16 weights of f32 products: a lane holds two numbers of a row, so half as much is transposed.
+template <>
+struct Columns<F32, bf16_t> {
+  static constexpr int64_t size = 2 * kLanes;
+  F pairs[kLanes];
+  VPREF_INLINE void read(const bf16_t* const (&row)[kLanes], int64_t i) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) std::memcpy(&pairs[r], row[r] + i, sizeof(F));
+    transpose(pairs);
+  }
+  void read_part(const bf16_t* const (&row)[kLanes], int64_t i, int64_t n) {
+    for (int r = 0; r < kLanes; ++r) pairs[r] = load_bytes(row[r] + i, n * int64_t(sizeof(bf16_t)));
+    transpose(pairs);
+  }
+  VPREF_INLINE F unit(int j) const { return half_of((U)pairs[j / 2], j % 2); }
+};
 
 // Pointers to rows [first, first + kLanes) of `count`; the last row is repeated beyond it.
 template <class W>
@@ -106,28 +129,52 @@ static inline void row_pointers(const W* from, int64_t stride, int64_t first, in
   for (int r = 0; r < kLanes; ++r) row[r] = from + (first + r < count ? first + r : count - 1) * stride;
 }
 
+// Elements before the first register of a row that lies in one line of the cache; 0 if that is not so in all rows. A
+// line that is read twice may be gone in between: rows a power of two apart share the same few places of the cache.
+template <class A, class W>
+static inline int64_t unaligned_elements(const W* const (&row)[kLanes]) {
+  constexpr size_t kBytes = Columns<A, W>::size * sizeof(W);
+  const size_t over = reinterpret_cast<uintptr_t>(row[0]) % kBytes;
+  for (const W* other : row)
+    if (reinterpret_cast<uintptr_t>(other) % kBytes != over) return 0;
+  return over == 0 || over % (A::unit * sizeof(W)) != 0 ? 0 : int64_t((kBytes - over) / sizeof(W));
+}
+
 template <class A, class W>
 static void pack_rows_of(const W* from, int64_t stride, int count, int width, int64_t k, typename A::Element* panel) {
   constexpr int64_t kAhead = 8 * kLanes;
+  constexpr int64_t kUnits = Columns<A, W>::size / A::unit;
   const int64_t units = (k + A::step - 1) / A::step * kLanes;
   for (int g = 0; g < width; g += kLanes) {
     const W* row[kLanes];
     row_pointers(from, stride, g, count, row);
     const int lanes = width - g < kLanes ? width - g : kLanes;
-    for (int64_t u = 0; u < units; u += kLanes) {
+    const int64_t before = unaligned_elements<A>(row);
+    for (int64_t u = 0, count; u < units; u += count) {
       // The hardware does not follow so many streams: the rows further on, then the next rows.
       const int64_t next =
           u + kAhead < units ? (u + kAhead) * A::unit : (u + kAhead - units) * A::unit + kLanes * stride;
       for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + next, 0, 2);
-      F columns[kLanes];
-      read_columns<A>(row, u * A::unit, k, columns);
+      Columns<A, W> columns;
+      const int64_t i = u * A::unit, elements = u == 0 && before > 0 ? before : columns.size;
+      if (elements == columns.size && i + columns.size <= k)
+        columns.read(row, i);
+      else
+        columns.read_part(row, i, k - i < 0 ? 0 : k - i < elements ? k - i : elements);
+      count = elements / A::unit < units - u ? elements / A::unit : units - u;
       typename A::Element* to = panel + (u * width + g) * A::unit;
+      const auto put = [&](int j, size_t bytes) VPREF_INLINE {
+        const auto unit = columns.unit(j);
+        std::memcpy(to + j * width * A::unit, &unit, bytes);
+      };
       // A whole register overwrites values beyond a narrow panel. The next store corrects them, except after the last
       // row.
-      const bool whole = lanes == kLanes || (g == 0 && u + 2 * kLanes <= units);
-#pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j)
-        std::memcpy(to + j * width * A::unit, &columns[j], whole ? sizeof(F) : size_t(lanes) * sizeof(float));
+      if (count == kUnits && (lanes == kLanes || (g == 0 && u + kUnits < units))) {
+#pragma GCC unroll 32
+        for (int j = 0; j < kUnits; ++j) put(j, sizeof(F));
+      } else {
+        for (int j = 0; j < count; ++j) put(j, size_t(lanes) * sizeof(float));
+      }
     }
   }
 }
@@ -142,63 +189,74 @@ static void pack_panel(const void* from, DType dtype, int64_t stride, int count,
     pack_rows_of<A>(static_cast<const float*>(from), stride, count, width, k, panel);
 }
 
-// The part of skinny_columns with whole registers of bf16 weights in f32 products: a lane holds two numbers of a row,
-// so half as much is transposed. Adds to `acc` and returns its end. ahead: distance to the weight to prefetch.
-template <int T>
-static inline int64_t paired_columns(const float* x, int64_t ldx, const bf16_t* const (&row)[kLanes], int64_t ahead,
-                                     int64_t first, int64_t end, F (&acc)[T]) {
-  constexpr int64_t kPairs = 2 * kLanes;
-  int64_t i = first;
-  for (; i + kPairs <= end; i += kPairs) {
-    for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + i, 0, 2);
-    F pairs[kLanes];
-#pragma GCC unroll 16
-    for (int r = 0; r < kLanes; ++r) std::memcpy(&pairs[r], row[r] + i, sizeof(F));
-    transpose(pairs);
-#pragma GCC unroll 16
-    for (int j = 0; j < kLanes; ++j)
-#pragma GCC unroll 2
-      for (int e = 0; e < 2; ++e) {
-        const F value = half_of((U)pairs[j], e);
-#pragma GCC unroll 16
-        for (int t = 0; t < T; ++t) acc[t] = fma(splat(x[t * ldx + i + 2 * j + e]), value, acc[t]);
-      }
-  }
-  return i;
-}
-
 // kLanes rows of weights times T rows of x, directly from memory. after: distance to the next rows.
 template <class A, int T, class W>
 static inline void skinny_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes],
                                   int64_t after, int64_t k, F (&sums)[T]) {
+  using C = Columns<A, W>;
+  constexpr int kUnits = int(C::size / A::unit);
   const bool is_short = k * int64_t(sizeof(W)) < kShortRowBytes;
+  F acc[T] = {};
+  const auto add = [&](const C& columns, const typename A::Element* from, int64_t stride, int begin,
+                       int end) VPREF_INLINE {
+#pragma GCC unroll 32
+    for (int j = begin; j < end; ++j)
+#pragma GCC unroll 16
+      for (int t = 0; t < T; ++t)
+        acc[t] = A::add_products(A::everywhere(from + t * stride + j * A::unit), columns.unit(j), acc[t]);
+  };
+  const auto add_part = [&](int64_t i, int64_t n) {
+    constexpr int64_t kPerRegister = kVectorBytes / sizeof(typename A::Element);
+    typename A::Element part[T][C::size];
+    for (int t = 0; t < T; ++t)
+      for (int64_t e = 0; e < C::size; e += kPerRegister) {
+        const int64_t count = n - e < kPerRegister ? n - e : kPerRegister;
+        const F values = count > 0 ? load_bytes(x + t * ldx + i + e, count * int64_t(sizeof *x)) : F{};
+        std::memcpy(part[t] + e, &values, sizeof values);
+      }
+    C columns;
+    columns.read_part(row, i, n);
+    add(columns, part[0], C::size, 0, kUnits);
+  };
+  int64_t i = unaligned_elements<A>(row);
+  if (i > k) i = 0;
   for (int64_t first = 0; first == 0 || first < k; first += A::depth) {
     const int64_t end = k - first < A::depth ? k : first + A::depth;
     const int64_t ahead = is_short ? after : end < k ? A::depth : after - first;
-    F acc[T] = {};
-    int64_t i = first;
-    F columns[kLanes];
-    if constexpr (std::is_same_v<A, F32> && std::is_same_v<W, bf16_t>)
-      i = paired_columns<T>(x, ldx, row, ahead, first, end, acc);
-    for (; i + A::step <= end; i += A::step) {
-      for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + i, 0, 2);
-      read_columns<A>(row, i, k, columns);
-#pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j)
-#pragma GCC unroll 16
-        for (int t = 0; t < T; ++t)
-          acc[t] =
-              A::add_products(A::everywhere(x + t * ldx + i + j * A::unit), (typename A::Register)columns[j], acc[t]);
+    const auto request = [&](int64_t from) VPREF_INLINE {
+      for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + from, 0, 2);
+    };
+    if (first == 0 && i > 0) {
+      request(0);
+      add_part(0, i);
     }
-    if (i < end) {
-      typename A::Element rest[T][A::step] = {};
-      for (int t = 0; t < T; ++t) std::memcpy(rest[t], x + t * ldx + i, size_t(end - i) * sizeof rest[0][0]);
-      read_columns<A>(row, i, end, columns);
-      for (int j = 0; j < kLanes; ++j)
-        for (int t = 0; t < T; ++t)
-          acc[t] = A::add_products(A::everywhere(rest[t] + j * A::unit), (typename A::Register)columns[j], acc[t]);
+    for (; i + C::size <= end; i += C::size) {
+      request(i);
+      C columns;
+      columns.read(row, i);
+      add(columns, x + i, ldx, 0, kUnits);
     }
-    for (int t = 0; t < T; ++t) sums[t] = first == 0 ? acc[t] : sums[t] + acc[t];
+    const auto finish = [&]() VPREF_INLINE {
+      for (int t = 0; t < T; ++t) {
+        sums[t] = first == 0 ? acc[t] : sums[t] + acc[t];
+        acc[t] = F{};
+      }
+    };
+    if (i < end) request(i);
+    if (i < end && i + C::size <= k) {
+      // The first units of this register belong to this sum, the others to the next.
+      const int own = int((end - i) / A::unit);
+      C columns;
+      columns.read(row, i);
+      add(columns, x + i, ldx, 0, own);
+      finish();
+      add(columns, x + i, ldx, own, kUnits);
+      i += C::size;
+    } else {
+      if (i < end) add_part(i, end - i);
+      i = end;
+      finish();
+    }
   }
 }
 
@@ -208,7 +266,7 @@ static void skinny(Rows<const typename A::Element> x, Rows<const W> w, int64_t k
   for (int64_t n = n0; n < n1; n += kLanes) {
     const W* row[kLanes];
     row_pointers(w.data, w.stride, n, n1, row);
-    F sums[T];
+    F sums[T] = {};
     skinny_columns<A, T>(x.data, x.stride, row, kLanes * w.stride, k, sums);
     for (int t = 0; t < T; ++t) {
       float* to = y.data + t * y.stride + n;

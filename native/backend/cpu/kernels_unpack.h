@@ -5,8 +5,6 @@
 
 namespace vpref::cpu::VPREF_ISA {
 
-#define VPREF_INLINE __attribute__((always_inline))
-
 // Sixteen products of the book; a register of codes looks its numbers up in them.
 struct Products {
 #if defined(__AVX512F__)
@@ -74,7 +72,5 @@ static void unpack_codes(const uint8_t* codes, const float* book, float scale, i
   for (int64_t i = 0; i < whole; i += kLanes) store(y + i, products.at(codes + i / 2));
   for (int64_t i = whole; i < n; ++i) y[i] = book[i % 2 == 0 ? codes[i / 2] >> 4 : codes[i / 2] & 15] * scale;
 }
-
-#undef VPREF_INLINE
 
 }  // namespace vpref::cpu::VPREF_ISA

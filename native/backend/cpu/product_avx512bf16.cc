@@ -13,10 +13,10 @@ struct Bf16 {
   static constexpr int64_t unit = 2, step = unit * kLanes, depth = 1024;
   static Register read(const bf16_t* p) { return (__m512bh)_mm512_loadu_si512(p); }
   static Register read(const f16_t* p) { return _mm512_cvtne2ps_pbh((__m512)load(p + 16), (__m512)load(p)); }
-  template <class T>
-  static Register read_part(const T* p, int64_t n) {
-    T lanes[step] = {};
-    std::memcpy(lanes, p, size_t(n) * sizeof(T));
+  static Register read_part(const bf16_t* p, int64_t n) { return (__m512bh)load_bytes(p, n * int64_t(sizeof(bf16_t))); }
+  static Register read_part(const f16_t* p, int64_t n) {
+    f16_t lanes[step] = {};
+    std::memcpy(lanes, p, size_t(n) * sizeof(f16_t));
     return read(lanes);
   }
   static Register everywhere(const bf16_t* p) {

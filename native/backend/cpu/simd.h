@@ -12,6 +12,8 @@
 
 #include "core/dtype.h"
 
+#define VPREF_INLINE __attribute__((always_inline))
+
 namespace vpref::cpu::VPREF_ISA {
 
 #if defined(__AVX512F__)
@@ -88,11 +90,22 @@ static inline void store(f16_t* p, F v) {
 // Of two numbers side by side in each lane: the first (e = 0) or the second of every lane.
 static inline F half_of(U pairs, int e) { return (F)(e == 0 ? pairs << 16 : pairs & 0xffff0000u); }
 
+// The first n bytes of a register, at most all of them; the others are 0 and are not read.
+static inline F load_bytes(const void* p, int64_t n) {
+#if defined(__AVX512F__)
+  return (F)_mm512_maskz_loadu_epi8(n < kVectorBytes ? (uint64_t(1) << n) - 1 : ~uint64_t(0), p);
+#else
+  F v{};
+  std::memcpy(&v, p, size_t(n));
+  return v;
+#endif
+}
 // The first n lanes; the others are 0.
 template <class T>
 static inline F load_part(const T* p, int64_t n) {
-  T lanes[kLanes] = {};
-  std::memcpy(lanes, p, size_t(n) * sizeof(T));
+  T lanes[kVectorBytes / sizeof(T)];
+  const F bytes = load_bytes(p, n * int64_t(sizeof(T)));
+  std::memcpy(lanes, &bytes, sizeof bytes);
   return load(lanes);
 }
 template <class T>

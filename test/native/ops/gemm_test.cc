@@ -186,6 +186,32 @@ TEST_P(GemmTest, OperandsMayHaveAnyAlignment) {
   }
 }
 
+// Weights of a mapped file begin anywhere, with NaN before and behind.
+TEST_P(GemmTest, WhereWeightsBeginChangesNoBytes) {
+  if (ctx.device != Device::cpu) GTEST_SKIP() << "CPU only";
+  const int64_t most = 40;
+  for (const Size s : {Size{most, 40, 32}, {most, 18, 64}, {most, 40, 1088}, {most, 33, 2112}, {most, 9, 1027}})
+    for (DType weight : {DType::f32, DType::bf16, DType::f16}) {
+      const Values values = normal(s.n * s.k);
+      Operand x = operand({most, s.k}, normal(most * s.k)), aligned = operand(weight, {s.n, s.k}, values);
+      for (const int64_t rows : {1, 2, 7, 12, 30, 40}) {
+        Operand y = operand({most, s.n}, Values(size_t(most * s.n)));
+        linear(ctx, x.view().rows(0, rows), aligned.view(), nullptr, y.view().rows(0, rows));
+        const Values expected = y.read();
+        for (const int64_t at : {1, 2, 4, 6, 12, 30}) {
+          SCOPED_TRACE(::testing::Message() << rows << "x" << s.k << "x" << s.n << " weight " << dtype_name(weight)
+                                            << " from element " << at);
+          Values all(size_t(s.n * s.k + 64), NAN);
+          std::copy(values.begin(), values.end(), all.begin() + at);
+          Operand flat = operand(weight, {s.n * s.k + 64}, all);
+          const Tensor w(static_cast<char*>(flat.view().data) + size_t(at) * dtype_size(weight), weight, {s.n, s.k});
+          linear(ctx, x.view().rows(0, rows), w, nullptr, y.view().rows(0, rows));
+          ASSERT_EQ(y.read(), expected);
+        }
+      }
+    }
+}
+
 TEST_P(GemmTest, LinearBackwardEqualsTheReference) {
   for (const int64_t t : {1, 5, 40})
     for (DType weight_dtype : {DType::f32, DType::bf16, DType::f16}) {
