@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder of bench_engine beside llama.cpp, in turns: the library of node-llama-cpp's package, driven by llama_peer.cc.
 
-   python bench/engine/llama_peer.py BENCH_ENGINE [DIR] [--rounds N] [--turns N] [--threads N] [--tasks prefill,decode1] [--forms f32,nf4]     (by hand;
-   needs numpy, npm, git, g++, and the network once; a linux-x64 machine; about 3 GB of disk while it runs)
+   python bench/engine/llama_peer.py BENCH_ENGINE [DIR] [--shape 157m|7b-2-layers] [--rounds N] [--turns N] [--threads N] [--tasks prefill,decode1] [--forms f32,nf4]
+   (by hand; needs numpy, npm, git, g++, and the network once; a linux-x64 machine; about 3 GB of disk while it runs, 13 GB with 7b-2-layers)
 
 Both sides have the same weights, as they are stored: f32 as F32, bf16 (computed in bf16) as BF16 and as F16, f16 as F16, int8 as Q8_0, nf4 as Q4_0. The
-head of the last two is bf16 here and 16 bits there (--head). Prompts are text, 512 tokens for prefill and 64 for decode; greedy; the least of several times.
+head of the last two is bf16 here and 16 bits there (--head). Prompts are text, 512 tokens for prefill and 64 for decode; greedy.
 Nothing is timed unless 64 greedy tokens in f32 are equal. llama.cpp has its defaults (its threads spin, keys and values in f16).
-"share": what reading the weights of a step takes of the bandwidth that both threads reach in the same turn.
+
+The speed of memory may change twofold from minute to minute, so a program is compared with the one that ran right before or after it: "ratio" is the median
+of the turns' ratios, "ratio_quartiles" says how far they lie apart. "seconds" and "peer_seconds" are medians too, and so are "share" and "peer_share": what
+reading the weights of a step takes of the bandwidth that both threads reach in the same turn.
 
 The package is a bench's own: version and checksum stand below, it goes to build/llama-peer. It also holds the sources that its library was built from, so
 the headers are of the same release. Appends one row for each task and pair to bench/results/engine.ndjson.
@@ -23,7 +26,7 @@ import tempfile
 
 import numpy as np
 
-from hf_baseline import least, measured
+from hf_baseline import measured
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import hf_model  # noqa: E402
@@ -36,7 +39,8 @@ SUMS = {  # of what npm serves
 HERE = pathlib.Path(__file__).resolve().parent
 FOLDER = hf_model.ROOT / "build/llama-peer"
 PROMPT = {"prefill": 512, "decode1": 64, "decode8": 64}
-ROUNDS = 3
+SHAPES = ("157m", "7b-2-layers")
+ROUNDS, TURNS = 1, 8
 # Ours: the checkpoint's type and the options; theirs: the file's type.
 FORMS = {
     "f32": ("f32", [], "f32"),
@@ -200,18 +204,24 @@ def check_ids(args, program, checkpoints, files):
 
 
 def take_turns(args, program, task, checkpoints, files):
-    """The least of each program's times, by its form, and the most bytes a second that reading reached."""
-    mine, theirs, speed = {}, {}, 0.0
+    """What ran in each turn: ours and theirs by their forms, and the bytes a second that reading reached. Ours is the first in every second turn."""
     rounds, threads, prompt = str(args.rounds), str(args.threads), str(PROMPT[task])
+
+    def ours(form):
+        stored, options, _ = FORMS[form]
+        return measured([args.bench_engine, task, str(checkpoints[stored]), threads, rounds, "--text", prompt, *options])
+
+    turns = []
     for turn in range(args.turns):
-        speed = max(speed, hf_model.last_json(run(program, "read", threads))["bytes_per_second"])
+        mine, theirs, speed = {}, {}, hf_model.last_json(run(program, "read", threads))["bytes_per_second"]
         for form in args.forms:
-            stored, options, other = FORMS[form]
-            a = measured([args.bench_engine, task, str(checkpoints[stored]), threads, rounds, "--text", prompt, *options])
-            b = measured([str(program), task, str(files[other]), prompt, threads, rounds])
-            mine[form], theirs[other] = least(mine.get(form), a), least(theirs.get(other), b)
-            print(f"{task} {turn + 1}/{args.turns} {form}: {1e3 * a['seconds']:.2f} ms, {other} {1e3 * b['seconds']:.2f} ms", file=sys.stderr, flush=True)
-    return mine, theirs, speed
+            other = FORMS[form][2]
+            both = [lambda: mine.update({form: ours(form)}), lambda: theirs.update({other: measured([str(program), task, str(files[other]), prompt, threads, rounds])})]
+            for measure in both if turn % 2 == 0 else reversed(both):
+                measure()
+            print(f"{task} {turn + 1}/{args.turns} {form}: {1e3 * mine[form]['seconds']:.2f} ms, {other} {1e3 * theirs[other]['seconds']:.2f} ms", file=sys.stderr, flush=True)
+        turns.append((mine, theirs, speed))
+    return turns
 
 
 def warn_if_busy(threads):
@@ -220,37 +230,46 @@ def warn_if_busy(threads):
         print(f"note: a load of {load:.1f} on {cores} cores: llama.cpp's threads spin, so other programs cost it more than this engine; the ratios say little", file=sys.stderr)
 
 
-def rows_of(args, task, release, mine, theirs, speed):
-    decodes = task != "prefill"
+def rows_of(args, task, release, turns):
     for form, other in PAIRS:
-        if form not in mine or other not in theirs:
+        pairs = [(mine[form], theirs[other], speed) for mine, theirs, speed in turns if form in mine and other in theirs]
+        if not pairs:
             continue
-        a, b = mine[form], theirs[other]
-        share = lambda x: round(x["weight_bytes"] / x["seconds"] / speed, 3)
+        a, b, _ = pairs[0]
+        median = lambda of: float(np.median([of(*pair) for pair in pairs]))
+        ratios = [y["seconds"] / x["seconds"] for x, y, _ in pairs]
+        shares = {
+            "share": round(median(lambda x, y, speed: x["weight_bytes"] / x["seconds"] / speed), 3),
+            "peer_share": round(median(lambda x, y, speed: y["weight_bytes"] / y["seconds"] / speed), 3),
+        }
         yield {
-            "task": task, "shape": "157m", "peer": "llama.cpp", "form": form, "peer_form": other, "seconds": a["seconds"], "peer_seconds": b["seconds"],
-            "ratio": round(b["seconds"] / a["seconds"], 3), "cpu_seconds": a["cpu_seconds"], "peer_cpu_seconds": b["cpu_seconds"],
-            "weight_bytes": a["weight_bytes"], "peer_weight_bytes": b["weight_bytes"], "peer_head": b["head"], "read_bytes_per_second": speed,
-            **({"share": share(a), "peer_share": share(b)} if decodes else {}), "peak_mebibytes": a["peak_mebibytes"], "peer_peak_mebibytes": b["peak_mebibytes"],
+            "task": task, "shape": args.shape, "peer": "llama.cpp", "form": form, "peer_form": other, "turns": len(pairs), "statistic": "median",
+            "seconds": round(median(lambda x, y, speed: x["seconds"]), 6), "peer_seconds": round(median(lambda x, y, speed: y["seconds"]), 6),
+            "ratio": round(float(np.median(ratios)), 3), "ratio_quartiles": [round(float(q), 3) for q in np.percentile(ratios, [25, 75])],
+            "cpu_seconds": round(median(lambda x, y, speed: x["cpu_seconds"]), 6), "peer_cpu_seconds": round(median(lambda x, y, speed: y["cpu_seconds"]), 6),
+            "weight_bytes": a["weight_bytes"], "peer_weight_bytes": b["weight_bytes"], "peer_head": b["head"],
+            "read_bytes_per_second": round(median(lambda x, y, speed: speed)), **(shares if task != "prefill" else {}),
+            "peak_mebibytes": min(x["peak_mebibytes"] for x, _, _ in pairs), "peer_peak_mebibytes": min(y["peak_mebibytes"] for _, y, _ in pairs),
             "prompt": PROMPT[task], "threads": args.threads, "omp_wait_policy": os.environ["OMP_WAIT_POLICY"], "gomp_spincount": os.environ.get("GOMP_SPINCOUNT"),
             "peer_backend": b["backend"], "load_average": round(os.getloadavg()[0], 1), PACKAGE: VERSION, "llama.cpp": release,
         }
 
 
 def table(rows):
-    print("\n| task | form | tokens per second | llama.cpp | tokens per second | ratio | share of bandwidth | theirs |\n|---|---|---|---|---|---|---|---|")
+    print("\n| task | form | tokens per second | llama.cpp | tokens per second | ratio | quartiles | share of bandwidth | theirs |\n|---|---|---|---|---|---|---|---|---|")
     for r in rows:
         tokens = {"prefill": PROMPT["prefill"], "decode1": 1, "decode8": 8}[r["task"]]
         shares = [f"{100 * r[k]:.0f} %" if k in r else "-" for k in ("share", "peer_share")]
-        print("|", " | ".join([r["task"], r["form"], f"{tokens / r['seconds']:.0f}", r["peer_form"].upper(), f"{tokens / r['peer_seconds']:.0f}", f"{r['ratio']:.2f}", *shares]), "|")
+        print("|", " | ".join([r["task"], r["form"], f"{tokens / r['seconds']:.0f}", r["peer_form"].upper(), f"{tokens / r['peer_seconds']:.0f}", f"{r['ratio']:.2f}", "{:.2f} to {:.2f}".format(*r["ratio_quartiles"]), *shares]), "|")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("bench_engine")
     parser.add_argument("dir", nargs="?", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--shape", choices=SHAPES, default=SHAPES[0])
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each turn, after a warm-up")
+    parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tasks", type=lambda s: s.split(","), default=list(PROMPT))
     parser.add_argument("--forms", type=lambda s: s.split(","), default=list(FORMS))
@@ -266,12 +285,12 @@ def main():
         work = pathlib.Path(name)
         path = args.dir or work / "made"
         if not (path / "config.json").exists():
-            run(args.bench_engine, "make", path)
+            run(args.bench_engine, "make", path, "--shape", args.shape)
         checkpoints, files = prepare(args, program, path, work)
         check_ids(args, program, checkpoints, files)
         rows = []
         for task in args.tasks:
-            for row in rows_of(args, task, release, *take_turns(args, program, task, checkpoints, files)):
+            for row in rows_of(args, task, release, take_turns(args, program, task, checkpoints, files)):
                 hf_model.append_result("engine", row, [])
                 rows.append(row)
         table(rows)
