@@ -2,8 +2,6 @@
 // Kernels of linear layers (ProductKernels). A register holds the sums of kLanes columns, each summed along k
 // separately, so the number of rows and columns of a kernel does not change the order.
 #pragma once
-#include <type_traits>
-
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd.h"
 #include "backend/cpu/transpose.h"
@@ -167,9 +165,9 @@ static void pack_rows_of(const W* from, int64_t stride, int count, int width, in
         const auto unit = columns.unit(j);
         std::memcpy(to + j * width * A::unit, &unit, bytes);
       };
-      // A whole register overwrites values beyond a narrow panel. The next store corrects them, except after the last
-      // row.
-      if (count == kUnits && (lanes == kLanes || (g == 0 && u + kUnits < units))) {
+      // A whole register overwrites values beyond a narrow panel: up to kLanes units further on, which later stores
+      // correct.
+      if (count == kUnits && (lanes == kLanes || (g == 0 && u + kUnits + kLanes <= units))) {
 #pragma GCC unroll 32
         for (int j = 0; j < kUnits; ++j) put(j, sizeof(F));
       } else {
