@@ -52,7 +52,7 @@ FORMS = {
     "int8-bf16": ("bf16", ["--quantize", "int8", "--dtype", "bf16"], "q8_0"),
     "nf4-bf16": ("bf16", ["--quantize", "nf4", "--dtype", "bf16"], "q4_0"),
 }
-PAIRS = [(form, theirs) for form, (_, _, theirs) in FORMS.items()] + [("bf16", "f16")]
+PAIRS = [(form, form) for form in FORMS] + [("bf16", "f16")]  # ours, and the form beside which theirs ran
 
 
 def run(*argv, **options):
@@ -204,7 +204,7 @@ def check_ids(args, program, checkpoints, files):
 
 
 def take_turns(args, program, task, checkpoints, files):
-    """What ran in each turn: ours and theirs by their forms, and the bytes a second that reading reached. Ours is the first in every second turn."""
+    """What ran in each turn: ours and theirs by our form, and the bytes a second that reading reached. Ours is the first in every second turn."""
     rounds, threads, prompt = str(args.rounds), str(args.threads), str(PROMPT[task])
 
     def ours(form):
@@ -216,10 +216,10 @@ def take_turns(args, program, task, checkpoints, files):
         mine, theirs, speed = {}, {}, hf_model.last_json(run(program, "read", threads))["bytes_per_second"]
         for form in args.forms:
             other = FORMS[form][2]
-            both = [lambda: mine.update({form: ours(form)}), lambda: theirs.update({other: measured([str(program), task, str(files[other]), prompt, threads, rounds])})]
+            both = [lambda: mine.update({form: ours(form)}), lambda: theirs.update({form: measured([str(program), task, str(files[other]), prompt, threads, rounds])})]
             for measure in both if turn % 2 == 0 else reversed(both):
                 measure()
-            print(f"{task} {turn + 1}/{args.turns} {form}: {1e3 * mine[form]['seconds']:.2f} ms, {other} {1e3 * theirs[other]['seconds']:.2f} ms", file=sys.stderr, flush=True)
+            print(f"{task} {turn + 1}/{args.turns} {form}: {1e3 * mine[form]['seconds']:.2f} ms, {other} {1e3 * theirs[form]['seconds']:.2f} ms", file=sys.stderr, flush=True)
         turns.append((mine, theirs, speed))
     return turns
 
@@ -231,10 +231,10 @@ def warn_if_busy(threads):
 
 
 def rows_of(args, task, release, turns):
-    for form, other in PAIRS:
-        pairs = [(mine[form], theirs[other], speed) for mine, theirs, speed in turns if form in mine and other in theirs]
-        if not pairs:
+    for form, beside in PAIRS:
+        if form not in args.forms or beside not in args.forms:
             continue
+        pairs = [(mine[form], theirs[beside], speed) for mine, theirs, speed in turns]
         a, b, _ = pairs[0]
         median = lambda of: float(np.median([of(*pair) for pair in pairs]))
         ratios = [y["seconds"] / x["seconds"] for x, y, _ in pairs]
@@ -243,7 +243,7 @@ def rows_of(args, task, release, turns):
             "peer_share": round(median(lambda x, y, speed: y["weight_bytes"] / y["seconds"] / speed), 3),
         }
         yield {
-            "task": task, "shape": args.shape, "peer": "llama.cpp", "form": form, "peer_form": other, "turns": len(pairs), "statistic": "median",
+            "task": task, "shape": args.shape, "peer": "llama.cpp", "form": form, "peer_form": FORMS[beside][2], "turns": len(pairs), "statistic": "median",
             "seconds": round(median(lambda x, y, speed: x["seconds"]), 6), "peer_seconds": round(median(lambda x, y, speed: y["seconds"]), 6),
             "ratio": round(float(np.median(ratios)), 3), "ratio_quartiles": [round(float(q), 3) for q in np.percentile(ratios, [25, 75])],
             "cpu_seconds": round(median(lambda x, y, speed: x["cpu_seconds"]), 6), "peer_cpu_seconds": round(median(lambda x, y, speed: y["cpu_seconds"]), 6),
