@@ -33,7 +33,8 @@ void finish_sums(const Kernels& k, const Product& p, const float* sums, int64_t 
 
 namespace {
 
-constexpr int64_t kMaxPasses = 2;  // passes over unpacked weights; for more rows packing is faster
+constexpr int64_t kMaxPieces = 32;  // of a thread's share of the columns
+constexpr int64_t kMaxPasses = 2;   // passes over unpacked weights; for more rows packing is faster
 
 // y[t, begin..end) for all rows, in passes over the weights.
 void stream_dense(const ProductKernels& kernel, const Tensor& weight, Rows<const char> x, int64_t rows, int64_t begin,
@@ -63,7 +64,6 @@ struct Streamed {
   }
 };
 
-// Each thread streams an equal share of all columns.
 void stream_products(Context& ctx, const Kernels& k, const ProductKernels& kernel, const Tensor& x,
                      std::span<const Product> products) {
   const int64_t rows = x.dim(0), depth = x.dim(1), wide = padded(depth);
@@ -92,11 +92,12 @@ void stream_products(Context& ctx, const Kernels& k, const ProductKernels& kerne
     grains += streamed.back().grains();
     columns += p.cols();
   }
-  const int64_t shares = threads_for(ctx, grains, columns * depth / std::max<int64_t>(grains, 1));
-  parallel_ranges(int(shares), shares, 1, [&](int, int64_t first, int64_t last) {
+  const int threads = threads_for(ctx, grains, columns * depth / std::max<int64_t>(grains, 1));
+  const int64_t pieces = std::clamp<int64_t>(grains / threads, 1, kMaxPieces);
+  parallel_shares(threads, columns, pieces, [&](int64_t first, int64_t last) {
     for (const Streamed& s : streamed) {
       const Product& p = s.product;
-      const int64_t begin = s.end_before(columns * first / shares), end = s.end_before(columns * last / shares);
+      const int64_t begin = s.end_before(first), end = s.end_before(last);
       if (begin == end) continue;
       if (p.weight.packed) {
         packed_skinny(k, kernel, *p.weight.packed, in, rows, {begin, end - begin}, s.y);

@@ -27,6 +27,40 @@ TEST(ParallelTest, RangesCoverEveryItemOnce) {
     }
 }
 
+TEST(ParallelTest, SharesCoverEveryItemOnce) {
+  for (const int threads : {1, 2, 3, 7})
+    for (const int64_t items : {0, 1, 5, 64, 1000})
+      for (const int64_t pieces : {1, 3, 32}) {
+        std::vector<std::atomic<int>> seen(size_t(items) + 1);
+        parallel_shares(threads, items, pieces, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) ++seen[size_t(i)];
+        });
+        EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), items) << threads << ' ' << pieces;
+      }
+}
+
+// The pieces that begin with item 0 end when all others are done.
+TEST(ParallelTest, AThreadThatIsDoneTakesPiecesOfAnotherShare) {
+  constexpr int64_t kItems = 32, kPieces = 16;
+  std::atomic<int64_t> others{0}, first{0};
+  std::atomic<bool> in_time{true};
+  parallel_shares(2, kItems, kPieces, [&](int64_t begin, int64_t end) {
+    if (begin > 0) {
+      others += end - begin;
+      return;
+    }
+    first = end;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (others < kItems - end && in_time) {
+      if (std::chrono::steady_clock::now() > deadline) in_time = false;
+      std::this_thread::yield();
+    }
+  });
+  EXPECT_TRUE(in_time);
+  EXPECT_LE(first, kPieces / 2);  // half of its share
+  EXPECT_EQ(others + first, kItems);
+}
+
 TEST(ParallelTest, ItemsOfASlotNeverOverlap) {
   for (const int threads : {1, 2, 5}) {
     std::vector<int> seen(500);
