@@ -187,7 +187,9 @@ static void pack_panel(const void* from, DType dtype, int64_t stride, int count,
     pack_rows_of<A>(static_cast<const float*>(from), stride, count, width, k, panel);
 }
 
-// kLanes rows of weights times T rows of x, directly from memory. after: distance to the next rows.
+// kLanes rows of weights times T rows of x, directly from memory. after: distance to the next rows. Every line is
+// requested twice, the second time two registers later, and requests are spread over the products: the processor drops
+// requests while too many are on their way.
 template <class A, int T, class W>
 static inline void skinny_columns(const typename A::Element* x, int64_t ldx, const W* const (&row)[kLanes],
                                   int64_t after, int64_t k, F (&sums)[T]) {
@@ -195,13 +197,16 @@ static inline void skinny_columns(const typename A::Element* x, int64_t ldx, con
   constexpr int kUnits = int(C::size / A::unit);
   const bool is_short = k * int64_t(sizeof(W)) < kShortRowBytes;
   F acc[T] = {};
-  const auto add = [&](const C& columns, const typename A::Element* from, int64_t stride, int begin,
-                       int end) VPREF_INLINE {
+  // request(r) is called for each row, between the products.
+  const auto add = [&](const C& columns, const typename A::Element* from, int64_t stride, int begin, int end,
+                       auto request) VPREF_INLINE {
 #pragma GCC unroll 32
-    for (int j = begin; j < end; ++j)
+    for (int j = begin; j < end; ++j) {
 #pragma GCC unroll 16
       for (int t = 0; t < T; ++t)
         acc[t] = A::add_products(A::everywhere(from + t * stride + j * A::unit), columns.unit(j), acc[t]);
+      if (j % (kUnits / kLanes) == 0) request(j / (kUnits / kLanes));
+    }
   };
   const auto add_part = [&](int64_t i, int64_t n) {
     constexpr int64_t kPerRegister = kVectorBytes / sizeof(typename A::Element);
@@ -214,25 +219,27 @@ static inline void skinny_columns(const typename A::Element* x, int64_t ldx, con
       }
     C columns;
     columns.read_part(row, i, n);
-    add(columns, part[0], C::size, 0, kUnits);
+    add(columns, part[0], C::size, 0, kUnits, [](int) {});
   };
   int64_t i = unaligned_elements<A>(row);
   if (i > k) i = 0;
   for (int64_t first = 0; first == 0 || first < k; first += A::depth) {
     const int64_t end = k - first < A::depth ? k : first + A::depth;
     const int64_t ahead = is_short ? after : end < k ? A::depth : after - first;
-    const auto request = [&](int64_t from) VPREF_INLINE {
-      for (int r = 0; r < kLanes; ++r) __builtin_prefetch(row[r] + ahead + from, 0, 2);
+    const auto request = [&](int r) VPREF_INLINE {
+      for (const int64_t before : {2 * C::size, int64_t(0)}) __builtin_prefetch(row[r] + ahead + i - before, 0, 2);
+    };
+    const auto request_all = [&]() VPREF_INLINE {
+      for (int r = 0; r < kLanes; ++r) request(r);
     };
     if (first == 0 && i > 0) {
-      request(0);
+      request_all();
       add_part(0, i);
     }
     for (; i + C::size <= end; i += C::size) {
-      request(i);
       C columns;
       columns.read(row, i);
-      add(columns, x + i, ldx, 0, kUnits);
+      add(columns, x + i, ldx, 0, kUnits, request);
     }
     const auto finish = [&]() VPREF_INLINE {
       for (int t = 0; t < T; ++t) {
@@ -240,18 +247,20 @@ static inline void skinny_columns(const typename A::Element* x, int64_t ldx, con
         acc[t] = F{};
       }
     };
-    if (i < end) request(i);
     if (i < end && i + C::size <= k) {
       // The first units of this register belong to this sum, the others to the next.
       const int own = int((end - i) / A::unit);
       C columns;
       columns.read(row, i);
-      add(columns, x + i, ldx, 0, own);
+      add(columns, x + i, ldx, 0, own, request);
       finish();
-      add(columns, x + i, ldx, own, kUnits);
+      add(columns, x + i, ldx, own, kUnits, request);
       i += C::size;
     } else {
-      if (i < end) add_part(i, end - i);
+      if (i < end) {
+        request_all();
+        add_part(i, end - i);
+      }
       i = end;
       finish();
     }
