@@ -71,7 +71,7 @@ static inline VPREF_INLINE void each_column(const InterleavedCodes& w, int first
                                             const Scaled& scaled) {
   constexpr int64_t kRowBytes = 4, kStep = kPackedCols * kRowBytes, kUnits = C::per_lane / A::unit;
   constexpr bool kOnce = G * kLanes == kPackedCols;
-  constexpr int64_t kAhead = kOnce ? 1024 : A::depth / C::per_lane * kStep;
+  constexpr int64_t kAhead = kOnce ? 6144 : A::depth / C::per_lane * kStep;
   constexpr int kCache = kOnce ? 2 : 3;  // that it goes to: second level, first level
   const C codes(w.book);
   const uint8_t* lanes = w.codes + first_row * kRowBytes;
