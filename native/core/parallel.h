@@ -47,6 +47,7 @@ void parallel_shares(int threads, int64_t items, int64_t pieces, Body body) {
     Body& body;
     int64_t items, pieces;
     std::vector<Share> shares;
+    std::atomic<int> begun{1};  // shares; the calling thread begins with the first
     // Of its own share, a thread takes half of what is left: an atomic operation waits for all memory that is on its
     // way.
     bool run_pieces(int share, bool own) {
@@ -72,9 +73,14 @@ void parallel_shares(int threads, int64_t items, int64_t pieces, Body body) {
       [](void* state, int part) {
         Call& c = *static_cast<Call*>(state);
         const int shares = int(c.shares.size());
-        for (int i = 0; i < shares; ++i)
+        if (part > 0) c.begun.fetch_add(1, std::memory_order_relaxed);
+        for (int i = 0; i < shares; ++i) {
           while (c.run_pieces((part + i) % shares, i == 0)) {
           }
+          // Shares that no thread has begun come first, as a whole: on a busy machine a thread that wakes late would
+          // take some pieces, and hold up the others when it must leave its processor.
+          if (c.begun.load(std::memory_order_relaxed) < shares) return;
+        }
       },
       &call);
 }
