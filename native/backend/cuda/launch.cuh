@@ -25,13 +25,13 @@ inline void allow_shared(const void* kernel, size_t bytes) {
   limit = bytes;
 }
 
-// Programmatic dependent launch needs Hopper or later.
-inline bool has_dependent_launch() {
-  static const bool overlap = [] {
-    int device = 0, major = 0;
-    VPREF_CUDA_CHECK(cudaGetDevice(&device));
-    VPREF_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-    return major >= 9;
+// Programmatic dependent launch needs code for Hopper or later. Older code, translated for a newer GPU, does not wait
+// for the previous launch (device.cuh). All kernels have the same targets, so the first one stands for all.
+inline bool has_dependent_launch(const void* kernel) {
+  static const bool overlap = [kernel] {
+    cudaFuncAttributes attributes{};
+    VPREF_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel));
+    return attributes.ptxVersion >= 90;
   }();
   return overlap;
 }
@@ -53,7 +53,8 @@ void start(bool dependent, void (*kernel)(Parameters...), dim3 grid, dim3 block,
                        taken);
                  });
 #else
-  if (shared_bytes > size_t(48) << 10) allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (shared_bytes > size_t(48) << 10) allow_shared(function, shared_bytes);
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -63,7 +64,7 @@ void start(bool dependent, void (*kernel)(Parameters...), dim3 grid, dim3 block,
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = dependent && has_dependent_launch() ? 1 : 0;
+  config.numAttrs = dependent && has_dependent_launch(function) ? 1 : 0;
   VPREF_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...));
 #endif
 }
