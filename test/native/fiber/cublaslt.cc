@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/error.h"
 #include "fiber/device_memory.h"
 #include "fiber/stream.h"
 
@@ -46,6 +47,22 @@ std::vector<float> read(const void* data, const FiberLayout& m, cublasOperation_
     for (int64_t i = 0; i < rows; ++i)
       values[size_t(j * rows + i)] = get(data, m.type, op == CUBLAS_OP_N ? j * m.ld + i : i * m.ld + j);
   return values;
+}
+
+int64_t size_of(cudaDataType_t type) { return type == CUDA_R_32F ? 4 : 2; }
+
+// Whether two matrices share a byte. They may be interleaved, as columns of one tensor are.
+bool overlap(const void* a, const FiberLayout& la, const void* b, const FiberLayout& lb) {
+  const auto at = [](const void* p) { return int64_t(reinterpret_cast<uintptr_t>(p)); };
+  const auto width = [](const FiberLayout& l) { return int64_t(l.rows) * size_of(l.type); };
+  const auto pitch = [](const FiberLayout& l) { return l.ld * size_of(l.type); };
+  const auto end = [&](const void* p, const FiberLayout& l) {
+    return at(p) + (int64_t(l.cols) - 1) * pitch(l) + width(l);
+  };
+  if (at(b) >= end(a, la) || at(a) >= end(b, lb)) return false;
+  if (pitch(la) != pitch(lb)) return true;
+  const int64_t behind = ((at(b) - at(a)) % pitch(la) + pitch(la)) % pitch(la);
+  return behind < width(la) || behind + width(lb) > pitch(la);
 }
 
 }  // namespace
@@ -144,6 +161,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
       cols(*b_layout, desc->b) != d_layout->cols) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
+  // Here the factors are read before the result is written; on a GPU some blocks write while others read.
+  vpref::check(!overlap(d, *d_layout, a, *a_layout) && !overlap(d, *d_layout, b, *b_layout), "device",
+               "fiber: a product whose result overlaps a factor");
   // Everything except the matrices is read now, as in the library.
   const auto identity = [&] {
     return vpref::fiber::identity_of("product", *desc, *static_cast<const float*>(alpha),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fiber/device_memory.h"
+#include "fiber/executor.h"
 #include "fiber/stream.h"
 
 #include <cuda_runtime.h>
@@ -39,8 +40,9 @@ struct sigaction previous;
 void explain(int signal, siginfo_t* info, void*) {
   const char* at = static_cast<char*>(info->si_addr);
   if (at >= pool().base && at < pool().base + kRegion) {
-    constexpr char text[] = "fiber: host code touched device memory outside a kernel or copy\n";
-    if (write(2, text, sizeof text - 1) < 0) _exit(3);
+    constexpr char host[] = "fiber: host code touched device memory outside a kernel or copy\n";
+    constexpr char early[] = "fiber: a dependent launch touched device memory before grid_dependency_synchronize()\n";
+    if ((in_kernel() ? write(2, early, sizeof early - 1) : write(2, host, sizeof host - 1)) < 0) _exit(3);
   }
   sigaction(signal, &previous, nullptr);  // the access is repeated and ends the program
 }
@@ -65,6 +67,8 @@ void protect(Pool& p, int how) {
 #ifdef __SANITIZE_ADDRESS__
 DeviceAccess::DeviceAccess() {}
 DeviceAccess::~DeviceAccess() {}
+DeviceClosed::DeviceClosed() {}
+void DeviceClosed::open() {}
 #else
 DeviceAccess::DeviceAccess() {
   Pool& p = pool();
@@ -75,6 +79,19 @@ DeviceAccess::~DeviceAccess() {
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   if (--p.open == 0) protect(p, PROT_NONE);
+}
+
+DeviceClosed::DeviceClosed() {
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  protect(p, PROT_NONE);
+}
+void DeviceClosed::open() {
+  if (!closed_) return;
+  closed_ = false;
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  protect(p, PROT_READ | PROT_WRITE);
 }
 #endif
 

@@ -15,4 +15,17 @@ class DeviceAccess {
   DeviceAccess& operator=(const DeviceAccess&) = delete;
 };
 
+// Closes device memory within a DeviceAccess, until open() or the end of its lifetime.
+class DeviceClosed {
+ public:
+  DeviceClosed();
+  ~DeviceClosed() { open(); }
+  DeviceClosed(const DeviceClosed&) = delete;
+  DeviceClosed& operator=(const DeviceClosed&) = delete;
+  void open();
+
+ private:
+  bool closed_ = true;
+};
+
 }  // namespace vpref::fiber

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/error.h"
@@ -61,7 +62,7 @@ constexpr size_t kStack = size_t(256) << 10;
 constexpr size_t kStack = size_t(64) << 10;
 #endif
 
-enum class State { ready, at_warp, at_block, done };
+enum class State { ready, at_warp, at_block, at_dependency, done };
 
 struct Copy {
   char* to;
@@ -101,6 +102,9 @@ struct Machine {
   unsigned waiting = 0;  // at the block's barrier
   int votes = 0;
   bool dependent = false;
+  // Of a dependent launch's first block, until every thread has waited for the previous launch, whose results are not
+  // there before. Later blocks are not checked, because closing is slow.
+  std::optional<DeviceClosed> closed;
   Where first_at_barrier;
 #if defined(__x86_64__)
   void* main_sp = nullptr;
@@ -257,6 +261,19 @@ std::string deadlock() {
   return text;
 }
 
+// Ends the wait of the threads at grid_dependency_synchronize(). Returns whether there were any.
+bool pass_dependency() {
+  Machine& m = machine();
+  m.closed.reset();
+  bool any = false;
+  for (unsigned i = 0; i < m.count; ++i) {
+    if (m.fibers[i].state != State::at_dependency) continue;
+    m.fibers[i].state = State::ready;
+    any = true;
+  }
+  return any;
+}
+
 void run_block() {
   Machine& m = machine();
   for (unsigned i = 0; i < m.count; ++i) start(m.fibers[i], i);
@@ -277,7 +294,10 @@ void run_block() {
       unsigned tried = 0;
       for (; tried < warps; ++tried)
         if (can_move(warp = (first + tried) % warps)) break;
-      if (tried == warps) break;
+      if (tried == warps) {
+        if (pass_dependency()) continue;
+        break;
+      }
     }
     // Every ready lane, in a random order: steps of an odd number visit all.
     const uint64_t order = m.next();
@@ -334,6 +354,7 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, bool dependent, const std::
   m.shared = static_cast<char*>(memory);
   m.error.clear();
   ++m.launches;
+  if (dependent) m.closed.emplace();
   const uint64_t first = m.next() % blocks;
   for (uint64_t i = 0; i < blocks && m.error.empty(); ++i) {
     const uint64_t b = (first + i) % blocks;
@@ -341,6 +362,7 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, bool dependent, const std::
     std::memset(m.shared, 0xff, shared_bytes);
     run_block();
   }
+  m.closed.reset();
   m.body = nullptr;
   m.shared = nullptr;
   if (!m.error.empty())
@@ -427,7 +449,13 @@ void commit_copies() {
   f.open.clear();
 }
 
-void grid_dependency_synchronize() { machine().current->waited = true; }
+void grid_dependency_synchronize() {
+  Fiber& self = *machine().current;
+  self.waited = true;
+  if (!machine().closed) return;
+  self.state = State::at_dependency;
+  leave(self);
+}
 
 void wait_copies(int groups_left) {
   Fiber& f = *machine().current;

@@ -61,7 +61,7 @@ void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void commit_copies();
 void wait_copies(int groups_left);
 
-// Launches run in sequence here, so it only records the call.
+// Launches run in sequence here: it records the call. In the first block, device memory is closed until all call it.
 void grid_dependency_synchronize();
 
 int lane();

@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "backend/cuda/device.cuh"
+#include "backend/cuda/gemm_paths.h"
 #include "backend/cuda/launch.cuh"
 #include "backend/cuda/vector.cuh"
 #include "core/arena.h"
+#include "core/memory.h"
 
 namespace vpref::cuda {
 namespace {
@@ -245,11 +247,48 @@ TEST(PlantedFault, WhatWouldHangOrBeUndefinedIsAnError) {
   EXPECT_EQ(out.read()[3], 3);
 }
 
+// The stand-ins copy and multiply in one order, so the numbers would be right here.
+TEST(PlantedFault, ResultsThatOverlapWhatTheyAreMadeOfAreErrors) {
+  Context ctx(Device::cuda);
+  const Buffer memory(Device::cuda, 64 * 64 * 4);
+  const Tensor all(memory.data(), DType::f32, {64, 64}), x = all.cols(0, 32), w = all.rows(0, 16).cols(32, 32);
+  const auto copy = [&](int64_t to) {
+    return error_of([&] { cuda::copy_on_device(ctx, all.rows(to, 8).data, all.rows(8, 8).data, size_t(8) * 64 * 4); });
+  };
+  EXPECT_EQ(copy(0), "");
+  EXPECT_EQ(copy(16), "");
+  EXPECT_NE(copy(9).find("overlaps its source"), std::string::npos);
+  const auto product = [&](const Tensor& a, const Tensor& y) {
+    return error_of([&] { cuda::gemm_cublaslt(ctx, a, transposed(w), y); });
+  };
+  EXPECT_EQ(product(x.rows(0, 16), all.rows(16, 16).cols(0, 16)), "");
+  EXPECT_EQ(product(x.rows(20, 30), all.rows(20, 30).cols(32, 16)), "");  // beside it in the same rows
+  for (const Tensor& y : {all.rows(20, 30).cols(16, 16), all.rows(10, 30).cols(40, 16)})
+    EXPECT_NE(product(x.rows(20, 30), y).find("result overlaps a factor"), std::string::npos);
+}
+
 #if !defined(__SANITIZE_ADDRESS__)
 TEST(PlantedFault, HostCodeThatTouchesDeviceMemoryDies) {
   DeviceArray<int> out({1, 2});
   volatile int* p = out.data();
   EXPECT_DEATH(static_cast<void>(*p), "host code touched device memory");
+}
+
+// On a GPU the previous launch may still be writing it.
+template <int Thread>
+__global__ void early_read_kernel(int* out) {
+  if (threadIdx.x == Thread) dynamic_shared<int>()[0] = out[0];
+  __syncthreads();
+  grid_dependency_synchronize();
+  if (threadIdx.x == Thread) out[1] = dynamic_shared<int>()[0];
+}
+
+TEST(PlantedFault, ADependentLaunchThatTouchesMemoryBeforeItWaitsDies) {
+  DeviceArray<int> out({1, 2});
+  EXPECT_DEATH(launch_dependent(early_read_kernel<0>, 2, 64, 64, nullptr, out.data()), "before grid_dependency_sync");
+  EXPECT_DEATH(launch_dependent(early_read_kernel<63>, 2, 64, 64, nullptr, out.data()), "before grid_dependency_sync");
+  launch(early_read_kernel<63>, 2, 64, 64, nullptr, out.data());
+  EXPECT_EQ(out.read()[1], 1);
 }
 #endif
 

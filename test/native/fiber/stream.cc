@@ -219,9 +219,12 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
       if (queue().deferred) std::memset(to, 0xff, bytes);  // an early read sees NaN
       enqueue([=] { copy(to, from, bytes); });
       return cudaSuccess;
-    default:
+    default: {
+      const uintptr_t a = reinterpret_cast<uintptr_t>(to), b = reinterpret_cast<uintptr_t>(from);
+      vpref::check(a + bytes <= b || b + bytes <= a, "device", "fiber: a copy on the device that overlaps its source");
       enqueue([=] { copy(to, from, bytes); }, stream, [&] { return identity_of("copy", to, from, bytes); });
       return cudaSuccess;
+    }
   }
 }
 
