@@ -2,7 +2,8 @@
 // Times the engine on a random checkpoint.
 //   bench_engine make DIR [--shape S]                writes it: 157m (the default), a LLaVA of 157M parameters in f32,
 //                                                    256 image rows; qwen2.5-vl, as many; 7b, 13b, the sizes of
-//                                                    LLaVA-1.5, as files with holes; tiny
+//                                                    LLaVA-1.5, and qwen2.5-vl-7b, as files with holes; 7b-profile,
+//                                                    two layers of 7b; tiny
 //   bench_engine open DIR                            opens a model; no weight is read
 //   bench_engine first DIR [THREADS]                 one token after a text prompt of three (lazy_load.py)
 //   bench_engine TASK DIR [THREADS] [ROUNDS] [--shape S] [--device cuda] [--dtype bf16] [--quantize nf4|int8]
@@ -11,8 +12,9 @@
 // TASK: prefill (8 prompts, 64 on a GPU), prefill1, decode1, decode8, decode64 (prompts of one branch each), group64
 // (16 prompts of 4 branches), score; several with commas: one model.
 // --text: prompts are N ids without a picture (llama_peer.py).
-// --plain: these again with every kernel launched by itself instead of recorded steps (CUDA).
-// One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it needs.
+// --plain: these again, or after `none` these alone, with every kernel launched by itself instead of recorded steps
+// (CUDA). One JSON line a task on stdout: seconds of one prompt, token step or pair, and the operations or bytes it
+// needs.
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -146,13 +148,11 @@ Time run_task(Engine& engine, const Shape& s, const Task& task, int32_t round) {
 struct Floor {
   double flops = 0, bytes = 0;
 };
-Floor floor_of(const ModelConfig& c, const Shape& s, const Task& task, DType dtype) {
-  const bench::Sizes n = bench::sizes_of(c, s);
-  const double image = s.image_rows > 0 ? 2 * n.vision * (s.image_rows + 1) : 0, size = double(dtype_size(dtype));
-  if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + image, 0};
-  if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + image, 0};
+Floor floor_of(const bench::Sizes& n, const Shape& s, const Task& task, double weights, DType dtype) {
+  if (task.name.starts_with("prefill")) return {2 * n.linears * s.prompt + n.image, 0};
+  if (task.name == "score") return {2 * n.linears * (s.prompt + 2 * s.answer) + 2 * n.head * 2 * s.answer + n.image, 0};
   const double rows = double(task.prompts) * (s.prompt + task.branches * kNewTokens / 2.0);
-  return {0, size * (n.linears + n.head + rows * n.kv_row)};
+  return {0, weights + double(dtype_size(dtype)) * rows * n.kv_row};
 }
 
 std::vector<std::string> split(const std::string& text) {
@@ -223,7 +223,9 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
   const ModelConfig config = ready.get_future().get();
   bool failed = false;
   for (const std::string& name : names) {
-    const std::string said = options.launch_graphs ? name : name + " plain";
+    std::string said = name;
+    if (!options.launch_graphs) said += " plain";
+    if (cuda && options.packing != Packing::none) said += cat(" ", packing_name(options.packing));
     const std::string on =
         cuda ? cat(R"(,"device":"cuda","shape":")", shape.name, R"(","dtype":")", dtype_name(*options.dtype), "\"")
              : "";
@@ -239,7 +241,7 @@ bool run_tasks(const EngineOptions& options, const Shape& shape, const std::vect
           said.c_str(), t.wall, t.cpu, engine.info().threads, static_cast<long long>(engine.info().num_parameters),
           static_cast<long long>(read_bytes), decodes ? R"(,"timed":"from the first token on")" : "", on.c_str());
       if (cuda) {
-        const Floor floor = floor_of(config, shape, task, *options.dtype);
+        const Floor floor = floor_of(bench::sizes_of(config, shape), shape, task, double(read_bytes), *options.dtype);
         const MemorySize memory = memory_size(Device::cuda);
         std::printf(",\"floor_flops\":%.4g,\"floor_bytes\":%.4g,\"gpu_mebibytes\":%zu", floor.flops, floor.bytes,
                     (memory.total - memory.free) >> 20);
@@ -298,7 +300,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     const int rounds = args.size() > 3 ? std::stoi(args[3]) : 3;
-    bool whole = run_tasks(options, shape, split(args[0]), rounds);
+    bool whole = args[0] == "none" || run_tasks(options, shape, split(args[0]), rounds);
     if (plain.empty()) return whole ? 0 : 1;
     options.launch_graphs = false;
     whole = run_tasks(options, shape, split(plain), rounds) && whole;

@@ -10,6 +10,7 @@
 #include "bench.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/parallel.h"
 #include "ops/adamw.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
@@ -17,6 +18,7 @@
 #include "ops/gemm.h"
 #include "ops/layer_norm.h"
 #include "ops/log_softmax.h"
+#include "ops/packed_linear.h"
 #include "ops/rms_norm.h"
 #include "ops/rope.h"
 #include "ops/rows.h"
@@ -100,7 +102,7 @@ void skinny_products(Context& ctx) {
                            {kHidden, kRank},
                            {kRank, kHidden, true}}) {
     const int64_t count = kPool / (p.k * p.n);
-    for (int64_t t : {1, 4, 8, 16}) {
+    for (int64_t t : {1, 2, 4, 8, 12, 16}) {
       const Data x(DType::bf16, {t, p.k}), y(DType::bf16, {t, p.n});
       const auto time = [&](const char* op, auto product) {
         const double all = median_seconds(
@@ -120,6 +122,41 @@ void skinny_products(Context& ctx) {
   }
 }
 #endif
+
+// Packed weights in a decoding step: few rows read the codes, one of several matrices in turn; for more rows the weight
+// is unpacked first.
+void packed_products(Context& ctx, Packing packing) {
+  const int64_t k = kHidden, n = kMlp;
+  const Data from(DType::bf16, {n, k}), tile(DType::bf16, {n, k});
+  std::vector<bf16_t> host(size_t(n * k));
+  copy_to_host(ctx, host.data(), from.view().data, from.view().bytes());
+  const size_t bytes = packed_bytes(packing, n, k);
+  const Buffer rows(Device::cpu, bytes);
+  PackedWeight w = packed_layout(packing, n, k, rows.data());
+  std::vector<float> absmax(size_t(packing_units(w)));
+  parallel_ranges(ctx.num_threads, packing_units(w), 1, [&](int, int64_t begin, int64_t end) {
+    pack_units({host.data(), DType::bf16, {n, k}}, begin, end, w, absmax.data());
+  });
+  pack_scales(absmax.data(), w);
+  std::vector<Buffer> memory((size_t(copies_of(double(bytes)))));
+  std::vector<PackedWeight> weights;
+  for (Buffer& b : memory) {
+    b = Buffer(ctx.device, bytes);
+    copy_to_device(ctx, b.data(), rows.data(), bytes);
+    weights.push_back(packed_layout(packing, n, k, b.data()));
+    weights.back().offset = w.offset;
+  }
+  size_t turn = 0;
+  for (const int64_t t : {1, 4, 16}) {
+    const Data x(DType::bf16, {t, k}), y(DType::bf16, {t, n});
+    const double s =
+        median_seconds([&] { packed_linear(ctx, x.view(), weights[turn++ % weights.size()], nullptr, y.view()); }, 0.1);
+    report(ctx, {cat("linear ", packing_name(packing)), cross({t, k, n}), "bf16", s, 0, double(w.bytes())});
+  }
+  report(ctx, {cat("unpack ", packing_name(packing)), cross({n, k}), "bf16",
+               median_seconds([&] { unpack_tile(ctx, weights[turn++ % weights.size()], 0, 0, tile.view()); }, 0.1), 0,
+               double(w.bytes() + tile.view().bytes())});
+}
 
 void training_products(Context& ctx) {
   for (const auto& [k, n] : {std::pair{kHidden, kHidden}, {kHidden, kMlp}, {kMlp, kHidden}, {kHidden, kRank}})
@@ -331,6 +368,8 @@ int bench_cuda(Context& ctx) {
 #ifdef VPREF_CUDA
   attempt("skinny products", [&] { skinny_products(ctx); });
 #endif
+  attempt("linear nf4", [&] { packed_products(ctx, Packing::nf4); });
+  attempt("linear int8", [&] { packed_products(ctx, Packing::int8); });
   attempt("attention decode", [&] { decode_attention(ctx, 1, 1); });
   attempt("attention decode", [&] { decode_attention(ctx, 64, 1); });
   attempt("attention decode", [&] { decode_attention(ctx, 16, 4); });

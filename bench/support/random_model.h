@@ -85,6 +85,19 @@ constexpr const char* kQwen = R"({
      "window_size": 112, "fullatt_block_indexes": [3, 7]}
 })";
 
+// The published sizes of Qwen2.5-VL-7B; a picture of 672 x 672 is 576 rows, as LLaVA's.
+constexpr const char* kQwen7b = R"({
+  "architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl", "image_token_id": 151655,
+     "video_token_id": 151656, "vision_start_token_id": 151652, "vision_end_token_id": 151653,
+  "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+     "num_attention_heads": 28, "num_key_value_heads": 4, "max_position_embeddings": 128000, "rms_norm_eps": 1e-06,
+     "hidden_act": "silu", "rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+     "bos_token_id": 151643, "eos_token_id": 151645, "tie_word_embeddings": false, "use_sliding_window": false,
+  "vision_config": {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
+     "out_hidden_size": 3584, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+     "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31]}
+})";
+
 // What the tasks need to know of a model; hf_baseline.py and bench/gpu_baseline.py use the same numbers.
 struct Shape {
   std::string name, config;
@@ -103,8 +116,12 @@ inline Shape shape_named(const std::string& name) {
     return {name, small_config(4096, 11008, 2, 128), false, 320, 16, 256, 31999, 224, 30000, 64, 8};
   if (name == "7b") return {name, large_config(4096, 11008, 32, 32), true, 630, 60, 576, 32000, 336};
   if (name == "13b") return {name, large_config(5120, 13824, 40, 40), true, 630, 60, 576, 32000, 336};
+  // Two of its layers are enough for a profiler, which takes milliseconds a kernel.
+  if (name == "7b-profile") return {name, large_config(4096, 11008, 2, 32), true, 630, 60, 576, 32000, 336};
+  if (name == "qwen2.5-vl-7b") return {name, kQwen7b, true, 630, 60, 576, 151655, 672};
   if (name == "qwen2.5-vl") return {name, kQwen, false, 320, 16, 256, 31998, 448, 30000, 64, 8};
-  throw Error("request", "shape: expected tiny, 157m, 7b-2-layers, qwen2.5-vl, 7b or 13b, got " + name);
+  throw Error("request",
+              "shape: expected tiny, 157m, 7b-2-layers, 7b-profile, qwen2.5-vl, qwen2.5-vl-7b, 7b or 13b, got " + name);
 }
 
 // Uniform weights of variance 1 / inputs, from Philox keyed by the tensor's number.
@@ -168,6 +185,26 @@ inline void make_checkpoint(const std::string& dir, const Shape& shape) {
   write_safetensors(path, tensors, {{"format", "pt"}});
 }
 
+// Random codes, and scales of weights near 0.02: what is packed from holes is zero, and a GPU is faster on zeros.
+inline void randomise_packed(Context& ctx, Model& model) {
+  for (DecoderLayer& layer : model.weights.layers) {
+    for (Linear& linear : layer.linears) {
+      PackedWeight& w = linear.packed;
+      if (!w) continue;
+      write_to_device(ctx, w.codes.data, w.codes.bytes(), 1, [](void* to, size_t begin, size_t bytes) {
+        for (size_t i = 0; i < bytes; ++i)
+          static_cast<uint8_t*>(to)[i] = uint8_t((begin + i) * 0x9E3779B97F4A7C15u >> 40);
+      });
+      if (w.nested()) {
+        w.offset = 0.05f;  // the scale of every block, as the packed scales are zero
+      } else {
+        const std::vector<float> scales(size_t(w.scales.numel()), 0.0003f);
+        copy_to_device(ctx, w.scales.data, scales.data(), w.scales.bytes());
+      }
+    }
+  }
+}
+
 // Draws the weights of a checkpoint with holes on the device: matrices uniform with standard deviation 0.02, norms 1,
 // biases 0.
 inline void randomise(Context& ctx, Model& model) {
@@ -194,9 +231,10 @@ inline void randomise(Context& ctx, Model& model) {
     return block;
   };
   const Buffer block = block_of(model.compute());
+  randomise_packed(ctx, model);
   int64_t at = 0;
   for (const Model::StoredName& s : model.stored_names()) {
-    if (!s.place) continue;
+    if (!s.place || !s.place->data) continue;  // no data: it was packed
     const Tensor& t = *s.place;
     if (t.rank == 1) {
       const float value = is_norm(s.name) ? 1.0f : 0.0f;
@@ -236,9 +274,9 @@ inline Image picture(const Shape& s, int32_t i) {
   return {s.side, s.side, {{s.side, s.side, std::move(pixels)}}, {}};
 }
 
-// Weights of one pass through the decoder, and of its head.
+// Weights of one pass through the decoder, and of its head; multiplications and additions of one image.
 struct Sizes {
-  double linears, head, vision, kv_row;  // parameters; kv_row in elements
+  double linears, head, image, kv_row;  // kv_row in elements
   double lora(double r) const { return r * lora_width; }
   double lora_width;  // sum of inputs + outputs over the adapted linears
 };
@@ -249,12 +287,13 @@ inline Sizes sizes_of(const ModelConfig& c, const Shape& shape) {
   const Json json = Json::parse(shape.config, "config");
   const ConfigReader vision = ConfigReader(json, "config").object("vision_config");
   const auto number = [&](const char* key) { return double(vision.integer(key, 0, 0, INT32_MAX)); };
-  const double l = c.text.num_hidden_layers, v = number("hidden_size");
+  const double l = c.text.num_hidden_layers, v = number("hidden_size"), m = number("intermediate_size"),
+               side = double(shape.side) / number("patch_size"), qwen = number("depth");
+  const double tower = qwen > 0 ? 2 * side * side * qwen * (4 * v * v + 3 * v * m)
+                                : 2 * (side * side + 1) * (number("num_hidden_layers") - 1) * (4 * v * v + 2 * v * m);
   return {.linears = l * (2 * d * q + 2 * d * kv + 3 * d * f),
           .head = d * c.text.vocab_size,
-          .vision = number("depth") > 0
-                        ? number("depth") * (4 * v * v + 3 * v * number("intermediate_size"))
-                        : (number("num_hidden_layers") - 1) * (4 * v * v + 2 * v * number("intermediate_size")),
+          .image = shape.image_rows > 0 ? tower : 0,
           .kv_row = 2 * l * kv,
           .lora_width = l * (2 * (d + q) + 2 * (d + kv) + 3 * (d + f))};
 }

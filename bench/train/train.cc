@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // DPO steps with LoRA on all seven linears on the checkpoint that `bench_engine make DIR` writes, reference pass
 // included.
-//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape tiny|157m|qwen2.5-vl|7b|13b] [--device cuda]
-//   [--lora-r N] [--pairs N]
+//   bench_train DIR [THREADS] [ROUNDS] [TOKENS of a micro-batch] [--shape S of bench_engine] [--device cuda]
+//   [--lora-r N] [--pairs N] [--quantize nf4|int8]
 // Prints one JSON row; see hf_baseline.py beside it, and bench/gpu_baseline.py for the GPU. Defaults: r = 64, P = 320,
-// A = 16, f32, 8 pairs a step; 7b and 13b: r = 1024, P = 630, A = 60, bf16, 16 pairs a step.
+// A = 16, f32, 8 pairs a step; those of real size: r = 1024, P = 630, A = 60, bf16, 16 pairs a step.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -62,15 +62,21 @@ int main(int argc, char** argv) {
     const Device device = bench::flag(args, "--device", "cpu") == "cuda" ? Device::cuda : Device::cpu;
     const int64_t rank = std::stoll(bench::flag(args, "--lora-r", std::to_string(shape.lora_r)));
     const int32_t pairs = std::stoi(bench::flag(args, "--pairs", std::to_string(shape.pairs)));
+    const std::string quantize = bench::flag(args, "--quantize", "none"),
+                      task = quantize == "none" ? "dpo" : "dpo " + quantize;
+    const std::optional<Packing> packing = parse_packing(quantize);
+    check(packing && *packing != Packing::fp4, "request", "--quantize: expected none, nf4 or int8, got ", quantize);
     if (args.empty()) {
       std::fprintf(
           stderr,
-          "usage: bench_train DIR [THREADS] [ROUNDS] [TOKENS] [--shape S] [--device cuda] [--lora-r N] [--pairs N]\n");
+          "usage: bench_train DIR [THREADS] [ROUNDS] [TOKENS] [--shape S] [--device cuda] [--lora-r N] [--pairs N] "
+          "[--quantize nf4|int8]\n");
       return 2;
     }
     const int threads = args.size() > 1 ? std::stoi(args[1]) : 2, rounds = args.size() > 2 ? std::stoi(args[2]) : 3;
     Context ctx(device, threads);
     Model model(args[0], device, device == Device::cuda ? DType::bf16 : DType::f32, kClipNormalisation);
+    model.pack_base(*packing, "", threads);
     if (shape.holes) bench::randomise(ctx, model);
     TrainerOptions options;
     options.loss = parse_losses("sigmoid");
@@ -100,15 +106,15 @@ int main(int argc, char** argv) {
       // Forward and backward of frozen weights 2N each, of LoRA 2R and 4R; the reference 2N; the tower once a pass; the
       // head each way on answer rows.
       const bench::Sizes n = bench::sizes_of(model.config, shape);
-      const double image = 2 * n.vision * (shape.image_rows + 1), head = 2 * n.head * 2 * shape.answer;
+      const double head = 2 * n.head * 2 * shape.answer;
       const double flops =
-          pair_rows * (4 * n.linears + 6 * n.lora(double(rank)) + 2 * n.linears) + 2 * image + 3 * head;
+          pair_rows * (4 * n.linears + 6 * n.lora(double(rank)) + 2 * n.linears) + 2 * n.image + 3 * head;
       const MemorySize memory = memory_size(Device::cuda);
       std::printf(
-          ",\"task\":\"dpo\",\"device\":\"cuda\",\"shape\":\"%s\",\"dtype\":\"bf16\",\"lora_r\":%lld,\"reference_"
+          ",\"task\":\"%s\",\"device\":\"cuda\",\"shape\":\"%s\",\"dtype\":\"bf16\",\"lora_r\":%lld,\"reference_"
           "seconds_per_pair\":%.6f,\"floor_flops\":%.4g,\"gpu_mebibytes\":%zu,\"plan\":\"%s\"",
-          shape.name.c_str(), static_cast<long long>(rank), best.reference, flops, (memory.total - memory.free) >> 20,
-          plan.c_str());
+          task.c_str(), shape.name.c_str(), static_cast<long long>(rank), best.reference, flops,
+          (memory.total - memory.free) >> 20, plan.c_str());
     }
     std::printf("}\n");
   } catch (const Error& error) {

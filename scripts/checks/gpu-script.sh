@@ -16,4 +16,5 @@ program "$work/bin/cmake" 'exit 0'
 for name in ops_bench bench_engine bench_train; do ln -s "$from/fiber_$name" "$work/build/$name"; done
 program "$work/build/ops_tests" "exec $from/fiber_ops_tests --gtest_filter='*Rope*/cuda*:*RmsNorm*/cuda*' --gtest_brief=1"
 program "$work/build/device_tests" "exec $from/fiber_device_tests --gtest_filter='DeviceMemory*:*LogpsEqual*mha' --gtest_brief=1"
-PATH="$work/bin:$PATH" OUT=${OUT:-$work/out} BUILD=$work/build SHAPE=tiny LARGER=tiny LIMIT=${LIMIT:-570} bench/gpu.sh build ops device rates engine train large
+PATH="$work/bin:$PATH" OUT=${OUT:-$work/out} BUILD=$work/build SHAPE=tiny LARGER=tiny QWEN=tiny SHARDS=4 LIMIT=${LIMIT:-570} \
+  bench/gpu.sh build ops device rates engine train large qwen nf4
