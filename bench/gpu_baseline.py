@@ -169,13 +169,15 @@ class Bench:
             results[micro] = seconds
             if time.time() + 3 * pairs * seconds > self.deadline:
                 break
-        checkpointing = not results
-        if checkpointing:
+        checkpointing = False
+        if not results and (seconds := measured(1)) is not None:
+            results[1] = seconds
+        if not results:
+            checkpointing = True
             model.gradient_checkpointing_enable()
             model.enable_input_require_grads()
             model.train()  # transformers checkpoints only then; no dropout here
-            seconds = measured(1)
-            if seconds is None:
+            if (seconds := measured(1)) is None:
                 raise MemoryError("a step of one pair does not fit, with gradient checkpointing")
             results[1] = seconds
         micro = min(results, key=results.get)
