@@ -234,7 +234,7 @@ inline void randomise(Context& ctx, Model& model) {
   randomise_packed(ctx, model);
   int64_t at = 0;
   for (const Model::StoredName& s : model.stored_names()) {
-    if (!s.place || !s.place->data) continue;  // no data: it was packed
+    if (!s.place) continue;
     const Tensor& t = *s.place;
     if (t.rank == 1) {
       const float value = is_norm(s.name) ? 1.0f : 0.0f;
