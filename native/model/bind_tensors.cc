@@ -3,6 +3,7 @@
 // into its file.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 #include "model/adapter_keys.h"
@@ -129,14 +130,23 @@ void Model::tie_or_untie() {
                                  [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
   if (head == stored_names_.end()) return;
   const Tensor &copy = head->stored, &embedding = weights.embed_tokens;
-  if (copy.dtype == embedding.dtype && std::memcmp(copy.data, embedding.data, copy.bytes()) == 0) {
+  if (!head->carried && copy.dtype == embedding.dtype && std::memcmp(copy.data, embedding.data, copy.bytes()) == 0) {
     head->place = &weights.lm_head.weight;
     head->linear = &weights.lm_head;
     return;
   }
-  untie_head();
   const auto shard = std::next(shards_.begin(), ptrdiff_t(head->shard));
-  point(weights.lm_head.weight, copy, *shard);
+  if (head->carried) {
+    config.text.tie_word_embeddings = false;
+    weights.lm_head.weight = Tensor();
+    weights.lm_head.packed = std::exchange(head->carried, {});
+    head->place = &weights.lm_head.weight;
+    head->linear = &weights.lm_head;
+    packed_.push_back({&weights.lm_head, head->name, &shard->file()});
+  } else {
+    untie_head();
+    point(weights.lm_head.weight, copy, *shard);
+  }
   notes_.push_back(
       cat(shard->path(), ": ", head->name,
           " differs from the embedding: the head is not tied, in spite of tie_word_embeddings in config.json"));

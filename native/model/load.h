@@ -2,6 +2,7 @@
 // A checkpoint directory as a model: configuration, mapped weights, adapters. Weights are converted or uploaded at
 // first use.
 #pragma once
+#include <exception>
 #include <list>
 #include <memory>
 #include <optional>
@@ -66,7 +67,8 @@ class Model {
   // pages are released. All threads read a matrix that is packed, part by part, so at most one matrix is in memory as
   // stored. On CUDA all weights are in one allocation: matrices in the compute dtype, vectors as stored. While
   // ctx measures, nothing is read or allocated: weights only get shapes, dtypes and addresses. Throws Error{"memory"}
-  // before reading if they do not fit.
+  // before reading if they do not fit. Any later error is thrown again by every later call: a model that is prepared in
+  // part has other numbers.
   void prepare(Context& ctx);
 
   // A tensor of the checkpoint, and the place from which the model reads it: the current value, which may be trained.
@@ -122,6 +124,7 @@ class Model {
   void tie_or_untie();
   void bind_tensors();
   void bind_packed(const TensorSpec& spec, const std::string& path, StoredIndex& stored, size_t shard);
+  void place_weights(Context& ctx);
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
   Linear* to_pack(const Placed& placed);
   void pack(Context& ctx, Linear& linear, const Placed& placed);
@@ -137,6 +140,7 @@ class Model {
   DType compute_;
   DType stored_ = DType::f32;
   bool prepared_ = false;
+  std::exception_ptr prepare_error_;
   int64_t num_parameters_ = 0;
   size_t mapped_bytes_ = 0, owned_bytes_ = 0;
   std::list<Safetensors> shards_;

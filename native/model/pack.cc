@@ -39,7 +39,14 @@ PackedWeight interleaved(const PackedWeight& w, void* memory, int threads) {
 
 namespace {
 
-constexpr const char* kState = ".quant_state.bitsandbytes__";
+constexpr const char *kState = ".quant_state.bitsandbytes__", *kBook = ".quant_map";
+
+// The first key of a state of this weight, in whatever format; or "".
+std::string some_state(const StoredIndex& stored, const std::string& name) {
+  const std::string state = name + kState;
+  const auto found = stored.lower_bound(state);
+  return found != stored.end() && found->first.starts_with(state) ? found->first : "";
+}
 
 // Reads the packed weight of one name, and removes its parts from the index.
 class Bitsandbytes {
@@ -53,6 +60,9 @@ class Bitsandbytes {
       state_name_ = state;
       weight_.packing = packing;
     }
+    const std::string other = some_state(stored, name);
+    check(!state_name_.empty(), "checkpoint", where(name), ": expected ", name, kState, "nf4 or fp4 beside it, got ",
+          other.empty() ? "none" : other);
   }
 
   PackedWeight take(const std::vector<int64_t>& shape) {
@@ -60,7 +70,7 @@ class Bitsandbytes {
     const int64_t blocks = weight_.num_blocks();
     const bool nested = stored_.contains(name_ + ".nested_absmax");
     weight_.codes = codes();
-    weight_.book = part(".quant_map", DType::f32, 16);
+    weight_.book = part(kBook, DType::f32, 16);
     weight_.scales = part(".absmax", nested ? DType::u8 : DType::f32, blocks);
     if (nested) {
       weight_.nested_scales =
@@ -75,9 +85,12 @@ class Bitsandbytes {
  private:
   std::string where(const std::string& tensor) const { return stored_.at(name_).file->path() + ": " + tensor; }
 
-  Tensor view(const std::string& tensor) {
+  Tensor view(const std::string& tensor, DType dtype) {
     const auto found = stored_.find(tensor);
     check(found != stored_.end(), "checkpoint", where(tensor), ": expected this tensor beside ", name_, ", got none");
+    const StoredTensor& stored = found->second.file->tensors().at(found->second.name);
+    check(stored.dtype == dtype, "checkpoint", where(tensor), ": dtype: expected ", safetensors_dtype(dtype), ", got ",
+          stored.dtype_name);
     const Tensor view = found->second.file->view(found->second.name);
     stored_.erase(found);
     return view;
@@ -86,8 +99,8 @@ class Bitsandbytes {
   // [count], for any shape in the file
   Tensor part(const char* suffix, DType dtype, int64_t count) {
     const std::string tensor = name_ + suffix;
-    const Tensor t = view(tensor);
-    check(t.dtype == dtype && t.numel() == count, "checkpoint", where(tensor), ": expected ", count, " values ",
+    const Tensor t = view(tensor, dtype);
+    check(t.numel() == count, "checkpoint", where(tensor), ": expected ", count, " values ",
           safetensors_dtype(dtype), ", got ", t);
     return Tensor(t.data, dtype, {count});
   }
@@ -104,9 +117,8 @@ class Bitsandbytes {
   }
 
   void read_state(const std::vector<int64_t>& shape) {
-    const Tensor bytes = view(state_name_);
+    const Tensor bytes = view(state_name_, DType::u8);
     const std::string at = where(state_name_);
-    check(bytes.dtype == DType::u8, "checkpoint", at, ": dtype: expected U8, got ", bytes);
     const Json state = Json::parse({bytes.as<char>(), bytes.bytes()}, at);
     check(state.is_object(), "checkpoint", at, ": expected a JSON object, got ", state.kind_name());
     for (const auto& [key, value] : state.object()) {
@@ -163,9 +175,7 @@ class Bitsandbytes {
 }  // namespace
 
 bool is_bitsandbytes(const StoredIndex& stored, const std::string& name) {
-  const std::string state = name + kState;
-  const auto found = stored.lower_bound(state);
-  return found != stored.end() && found->first.starts_with(state);
+  return stored.contains(name + kBook) || !some_state(stored, name).empty();
 }
 
 PackedWeight take_bitsandbytes(StoredIndex& stored, const std::string& name, const std::vector<int64_t>& shape) {

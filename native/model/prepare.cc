@@ -154,6 +154,7 @@ DType Model::placed_dtype(const Placed& placed) const {
 }
 
 void Model::prepare(Context& ctx) {
+  if (prepare_error_) std::rethrow_exception(prepare_error_);
   if (prepared_) return;
   fold_embedding_adapters(ctx.num_threads);
   if (ctx.measuring()) {
@@ -171,6 +172,15 @@ void Model::prepare(Context& ctx) {
     device_weights_ = Arena(device_, bytes);
   }
   prepared_ = true;
+  try {
+    place_weights(ctx);
+  } catch (...) {
+    prepare_error_ = std::current_exception();
+    throw;
+  }
+}
+
+void Model::place_weights(Context& ctx) {
   for (const PackedPlace& p : packed_) {
     const Tensor codes = p.linear->packed.codes;
     place_packed(ctx, p.linear->packed, Buffer());

@@ -84,11 +84,14 @@ void check_options(const ModelConfig& config, const TrainableOptions& o) {
 
 // Packed weights have no gradient.
 void check_packed(const Weights& weights, bool language_model, bool projector) {
+  const auto check_linear = [&](const Linear& l) {
+    check(!language_model || !l.packed, "config",
+          "full fine-tuning of the language model: expected weights that are not packed, got ",
+          packing_name(l.packed.packing), " (LoRA trains on packed ones)");
+  };
   for (const DecoderLayer& layer : weights.layers)
-    for (const Linear& l : layer.linears)
-      check(!language_model || !l.packed, "config",
-            "full fine-tuning of the language model: expected weights that are not packed, got ",
-            packing_name(l.packed.packing), " (LoRA trains on packed ones)");
+    for (const Linear& l : layer.linears) check_linear(l);
+  check_linear(weights.lm_head);
   if (!projector) return;
   for (const ConnectorPart& part : weights.vision->connector())
     check(bool(*part.value), "config", "training of the projector: expected weights that are not packed, got a packed ",

@@ -16,7 +16,7 @@ let runs = 0;
 const train = (input: string, ...flags: string[]) =>
   runCli([
     ...['train', input, '--model', demoModel, '--lora-r', '2', '--batch-size', '2', '--max-steps', '1'],
-    ...['-o', path(`run-${runs++}`), ...flags],
+    ...(flags.includes('-o') ? flags : ['-o', path(`run-${runs++}`), ...flags]),
   ]);
 
 test('references of a packed base record it; training accepts them only on that base, and starts at reward 0', {
@@ -101,6 +101,21 @@ test('packed weights are stored in --quantize-cache, and a second start reads th
   const noFolder = await sample('--quantize', 'nf4', '--quantize-cache', join(cache, file!));
   assert.equal(noFolder.code, 1, noFolder.stderr);
   assert.match(noFolder.stderr, /--quantize-cache .*EEXIST/);
+});
+
+test('--resume on another form is refused before the reference is computed, and keeps that of the run', {
+  skip,
+}, async () => {
+  writeFileSync(path('plain.ndjson'), toNdjson(demoPairs(2)));
+  const out = ['-o', path('resumed')];
+  const first = await train(path('plain.ndjson'), ...out);
+  assert.equal(first.code, 0, first.stderr);
+  const reference = readFileSync(path('resumed/reference.ndjson'), 'utf8');
+  const other = await train(path('plain.ndjson'), ...out, '--resume', '--quantize', 'nf4');
+  assert.equal(other.code, 2, other.stderr);
+  assert.match(other.stderr, /--quantize: none there, nf4 here/);
+  assert.doesNotMatch(other.stderr, /computing/);
+  assert.equal(readFileSync(path('resumed/reference.ndjson'), 'utf8'), reference);
 });
 
 test('a configuration that says 4 bits over weights that are not packed is noted', { skip }, async () => {

@@ -61,8 +61,8 @@ export async function saveCheckpoint(
   return final;
 }
 
-/** Loads a checkpoint into the trainer and returns its other contents. Rank 0 reads for all. Throws UsageError with the differences if it belongs to another run. */
-export async function restoreCheckpoint(
+/** What a checkpoint holds beside the trainer's files. Rank 0 reads for all. Throws UsageError with the differences if it belongs to another run. */
+export async function stateToResume(
   path: string,
   trainer: TrainerEngine,
   run: RunIdentity,
@@ -74,7 +74,6 @@ export async function restoreCheckpoint(
     throw new UsageError(
       `--resume: ${path} is of a run with other rows or settings (${found.join('; ')}); give the same input and flags, or another -o DIR`,
     );
-  await trainer.restore(path);
   return stored;
 }
 

@@ -2,7 +2,7 @@
 // Starts a run: what it is, whether it resumes, its memory, rows with their reference, and what happens between steps.
 
 import { mkdir } from 'node:fs/promises';
-import { restoreCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { saveCheckpoint, stateToResume } from './checkpoint.ts';
 import { CollapseWatch } from './collapse.ts';
 import { CostCount } from './cost.ts';
 import { evaluate } from './evaluate.ts';
@@ -53,6 +53,8 @@ export async function startRun({ rows, sizes }: MeasuredRows, parts: RunParts): 
   const digest = identityDigest(identity);
   await checkSameRun(trainer, digest);
   const from = await checkpointToResume(trainer, options);
+  // Before the reference, which takes long and whose file belongs to the run in this directory.
+  const resumed = from === undefined ? undefined : await stateToResume(from, trainer, identity);
   await planSteps(sizes, rowsOfStep, trainer, options);
 
   // Before restoring: the reference is the model as the run first saw it.
@@ -68,8 +70,9 @@ export async function startRun({ rows, sizes }: MeasuredRows, parts: RunParts): 
   const heldOut = loadHeldOut && heldOutOf(parts, loadHeldOut, stepsPerEpoch, warn);
   const samples = samplesOf(parts, stepsPerEpoch);
   const costs = new CostCount();
-  if (from !== undefined) {
-    const { history, cost } = await restoreCheckpoint(from, trainer, identity);
+  if (from !== undefined && resumed !== undefined) {
+    await trainer.restore(from);
+    const { history, cost } = resumed;
     if (cost !== undefined) costs.restore(cost);
     if (history !== undefined) heldOut?.history.restore(history);
     options.note(`resuming after step ${trainer.stepsDone} (${from})`);

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iomanip>
 #include <sstream>
 #include <thread>
 
@@ -193,6 +194,23 @@ TEST(Pack, AMatrixThatIsNotFiniteIsNamed) {
               "a.weight: expected finite values to pack as nf4");
 }
 
+// A model that is prepared in part would compute, with other numbers.
+TEST_F(PackedOnDisk, AModelThatCouldNotBePreparedStaysUnusable) {
+  const fs::path weights = dir / "model.safetensors";
+  const size_t up = Safetensors(weights.string()).tensors().at("model.layers.0.mlp.up_proj.weight").begin;
+  std::fstream change(weights, std::ios::in | std::ios::out | std::ios::binary);
+  change.seekp(std::streamoff(up));
+  change.write("\0\0\x80\x7f", 4);  // infinity
+  change.close();
+  Context ctx(Device::cpu, 2);
+  Model model(dir.string(), Device::cpu, DType::f32);
+  model.pack_base(Packing::nf4, file, 2);
+  const std::string first = message_of([&] { model.prepare(ctx); });
+  expect_part(first, "model.layers.0.mlp.up_proj.weight: expected finite values");
+  EXPECT_EQ(message_of([&] { model.prepare(ctx); }), first);
+  EXPECT_FALSE(fs::exists(file));
+}
+
 class Bitsandbytes : public testing::Test {
  protected:
   fs::path dir = fs::temp_directory_path() / ("vpref-pack-" + std::to_string(::getpid()));
@@ -267,6 +285,44 @@ TEST_F(Bitsandbytes, AdaptersAreMergedIntoTheUnpackedWeights) {
   for (const auto& [name, stored] : file.tensors()) EXPECT_EQ(name.find("quant"), std::string::npos) << name;
 }
 
+// config.json says that the head is tied; the file has its codes.
+TEST_F(Bitsandbytes, APackedHeadIsNotTied) {
+  const Safetensors file(fixture("tiny-nf4") + "/model.safetensors");
+  NamedTensors tensors;
+  for (const auto& [name, stored] : file.tensors()) tensors.emplace_back(name, file.view(name));
+  const Tensor embedding = file.view("language_model.model.embed_tokens.weight");
+  const Buffer memory(Device::cpu, packed_bytes(Packing::nf4, embedding.dim(0), embedding.dim(1)));
+  const PackedWeight w = pack_matrix(embedding, Packing::nf4, memory.data(), 1, "head");
+  std::ostringstream offset;
+  offset << std::setprecision(17) << w.offset;
+  std::string state =
+      cat(R"({"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [)", w.num_rows, ", ", w.num_cols,
+          R"(], "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": )", offset.str(), "}");
+  const std::string name = "language_model.lm_head.weight";
+  tensors.emplace_back(name, w.codes);
+  tensors.emplace_back(name + ".absmax", w.scales);
+  tensors.emplace_back(name + ".quant_map", w.book);
+  tensors.emplace_back(name + ".nested_absmax", w.nested_scales);
+  tensors.emplace_back(name + ".nested_quant_map", w.nested_book);
+  tensors.emplace_back(name + ".quant_state.bitsandbytes__nf4",
+                       Tensor(state.data(), DType::u8, {int64_t(state.size())}));
+  write_safetensors((dir / "model.safetensors").string(), tensors, {});
+  Context ctx(Device::cpu, 2);
+  Model model(dir.string(), Device::cpu, DType::f32);
+  EXPECT_FALSE(model.config.text.tie_word_embeddings);
+  expect_part(model.notes().back(), "lm_head.weight differs from the embedding: the head is not tied");
+  model.prepare(ctx);
+  const Linear& head = model.weights.lm_head;
+  ASSERT_EQ(head.packed.packing, Packing::nf4);
+  EXPECT_FALSE(bool(head.weight));
+  std::vector<float> got(size_t(w.num_cols)), expected(got.size());
+  for (const int64_t row : {int64_t(0), w.num_rows - 1}) {
+    unpack_row(head.packed, row, 0, w.num_cols, got.data());
+    unpack_row(w, row, 0, w.num_cols, expected.data());
+    EXPECT_EQ(got, expected);
+  }
+}
+
 TEST_F(Bitsandbytes, IsNotPackedAgain) {
   expect_part(message(Packing::nf4), "is packed already, as nf4: expected a full checkpoint to pack as nf4");
 }
@@ -279,12 +335,17 @@ TEST_F(Bitsandbytes, DamageIsNamed) {
       {"\"quant_type\": \"nf4\"", "\"quant_type\": \"nf5\"", "quant_type: expected nf4"},
       {"\"shape\": [", "\"shapf\": [", "shapf: expected no such key"},
       {".weight.quant_map\"", ".weight.quant_mop\"", "quant_map: expected this tensor beside"},
-      {".weight.nested_absmax\"", ".weight.nested_absmay\"", "absmax: expected"},
+      {".weight.nested_absmax\"", ".weight.nested_absmay\"", "absmax: dtype: expected F32, got U8"},
       {"\"nested_dtype\": \"float32\"", "\"nested_dtype\": \"float16\"", "nested_dtype: expected float32, got float16"},
       {"\"bfloat16\", \"shape\"", "\"bfloat17\", \"shape\"",
        "dtype: expected float32 or bfloat16 or float16, got bfloat17"},
       {"\"nested_offset\"", "\"mested_offset\"", "mested_offset: expected no such key"},
       {"quant_state.bitsandbytes__nf4\"", "quant_state.bitsandbytes__fp4\"", "quant_type: expected fp4"},
+      {"quant_state.bitsandbytes__nf4\"", "quant_state.bitsandbytes__nf5\"",
+       "weight.quant_state.bitsandbytes__nf4 or fp4 beside it, got language_model."},
+      {"quant_state.bitsandbytes__nf4\"", "quant_stats.bitsandbytes__nf4\"", "nf4 or fp4 beside it, got none"},
+      {"quant_state.bitsandbytes__nf4\":{\"dtype\":\"U8\"", "quant_state.bitsandbytes__nf4\":{\"dtype\":\"I8\"",
+       "bitsandbytes__nf4: dtype: expected U8, got I8"},
   };
   for (const auto& c : cases) {
     SetUp();
