@@ -63,7 +63,7 @@ test('a checkpoint that is packed has one form', { skip }, async () => {
     forms.map(({ form, ok }) => [form, ok]),
     [['none', true]],
   );
-  assert.match(forms[0]!.detail, /^as stored \(nf4\), f32 on cpu/);
+  assert.match(forms[0]!.detail, /^as stored \(nf4\), f32 on cpu.*; bitsandbytes before 0\.50 rounds these weights/);
 });
 
 test('what is planned is what a trainer plans, in every form', { skip }, async () => {

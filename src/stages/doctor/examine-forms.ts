@@ -21,6 +21,9 @@ export interface FormCheck extends Check {
 
 const FORMS = ['none', 'int8', 'nf4'] as const;
 
+const OLD_ROUNDING =
+  'bitsandbytes before 0.50 rounds these weights to their stored dtype, so its log-probabilities differ slightly';
+
 /** One row for each form and device. Throws UsageError as pairOf does. */
 export function* examineForms(
   options: Omit<PolicyOptions, 'tokenBytes'>,
@@ -52,14 +55,16 @@ export function* examineForms(
 function formRow(form: Quantize, device: 'cpu' | 'cuda', plan: FormPlan, sizes: string): FormCheck {
   const { samplingBytes, stepBytes, memoryBytes, weightBytes, level, stored, storedDtype, dtype } = plan;
   const said = (bytes: number) => `${gibibytes(bytes)} ${bytes <= memoryBytes ? 'fits' : 'does not fit'}`;
-  const held = form !== 'none' ? `--quantize ${form}` : `as stored (${stored === 'none' ? storedDtype : stored})`;
+  const isPacked = stored !== 'none';
+  const held = form !== 'none' ? `--quantize ${form}` : `as stored (${isPacked ? stored : storedDtype})`;
   const ok = samplingBytes <= memoryBytes;
   return {
     check: 'form',
     ok,
     detail:
       `${held}, ${dtype} on ${device}, ${gibibytes(memoryBytes)} of memory: weights ${gibibytes(weightBytes)}; ` +
-      `sampling ${said(samplingBytes)}; DPO step ${said(stepBytes)} at recompute level ${level} (${sizes})`,
+      `sampling ${said(samplingBytes)}; DPO step ${said(stepBytes)} at recompute level ${level} (${sizes})` +
+      (isPacked ? `; ${OLD_ROUNDING}` : ''),
     ...(!ok && { remedy: 'another form, or a machine with more memory' }),
     form,
     device,
