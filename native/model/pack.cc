@@ -100,8 +100,8 @@ class Bitsandbytes {
   Tensor part(const char* suffix, DType dtype, int64_t count) {
     const std::string tensor = name_ + suffix;
     const Tensor t = view(tensor, dtype);
-    check(t.numel() == count, "checkpoint", where(tensor), ": expected ", count, " values ",
-          safetensors_dtype(dtype), ", got ", t);
+    check(t.numel() == count, "checkpoint", where(tensor), ": expected ", count, " values ", safetensors_dtype(dtype),
+          ", got ", t);
     return Tensor(t.data, dtype, {count});
   }
 

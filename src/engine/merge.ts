@@ -55,14 +55,15 @@ function mergedConfig(config: object, dtype: 'f32' | 'f16', untied: boolean): Re
   const named = dtype === 'f32' ? 'float32' : 'float16';
   const changed = (part: object): Record<string, unknown> =>
     Object.fromEntries(
-      Object.entries(part).map(([key, value]) => {
-        if (DTYPE_KEYS.includes(key) && value !== null) return [key, named];
-        if (key === 'tie_word_embeddings' && untied) return [key, false];
-        return [key, key.endsWith('_config') && isObject(value) ? changed(value) : value];
+      Object.entries(part).flatMap(([key, value]) => {
+        // Packed weights are written unpacked.
+        if (key === 'quantization_config') return [];
+        if (DTYPE_KEYS.includes(key) && value !== null) return [[key, named]];
+        if (key === 'tie_word_embeddings' && untied) return [[key, false]];
+        return [[key, key.endsWith('_config') && isObject(value) ? changed(value) : value]];
       }),
     );
-  // Packed weights are written unpacked.
-  const { quantization_config: _, ...merged } = changed(config);
+  const merged = changed(config);
   if (!DTYPE_KEYS.some((key) => typeof merged[key] === 'string')) merged.dtype = named;
   return merged;
 }

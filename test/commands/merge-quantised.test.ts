@@ -2,7 +2,7 @@
 // export merge of adapters that were trained on packed bases, through the real binary: what it is merged into, and that the merged checkpoint
 // says what base and adapter say. Covers src/cli/export-options.ts src/engine/merge.ts
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { demoModel, demoPairs, readRows, toNdjson } from '../support/demo-pairs.ts';
@@ -76,7 +76,12 @@ test('the 4-bit fixture: trained on, merged into what its codes stand for', { sk
     rejected: 'I do not know.',
   }));
   writeFileSync(file, toNdjson(pairs));
-  for (const model of ['fixtures/tiny-nf4', 'fixtures/tiny-fp4']) {
+  const nested = path('nested');
+  cpSync('fixtures/tiny-nf4', nested, { recursive: true });
+  const { quantization_config, ...config } = JSON.parse(readFileSync(join(nested, 'config.json'), 'utf8'));
+  config.text_config.quantization_config = quantization_config;
+  writeFileSync(join(nested, 'config.json'), JSON.stringify(config));
+  for (const model of [nested, 'fixtures/tiny-nf4', 'fixtures/tiny-fp4']) {
     const adapter = await trained(file, model);
     const base = await logps(file, '--model', model);
     const expected = await logps(file, '--model', model, '--adapter', adapter);
@@ -95,6 +100,7 @@ test('the 4-bit fixture: trained on, merged into what its codes stand for', { sk
       out,
     );
     assert.match(stderr, /linear layers merged into .*the packed weights of .* are written dequantised/);
+    assert.doesNotMatch(readFileSync(join(out, 'config.json'), 'utf8'), /quantization_config/);
     expectClose(await logps(file, '--model', out), expected, 2e-3);
   }
 });
