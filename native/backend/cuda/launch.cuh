@@ -43,6 +43,7 @@ void start(bool dependent, void (*kernel)(Parameters...), dim3 grid, dim3 block,
 #ifdef VPREF_FIBER
   // The arguments are copied now; the kernel runs later.
   const std::tuple<Parameters...> taken(static_cast<Parameters>(args)...);
+  std::apply([&](const auto&... each) { (fiber::expect_device_addresses(__PRETTY_FUNCTION__, each), ...); }, taken);
   fiber::enqueue([=] { fiber::run(grid, block, shared_bytes, dependent, [&] { std::apply(kernel, taken); }); }, stream,
                  [&] {
                    return std::apply(

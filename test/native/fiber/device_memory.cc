@@ -69,6 +69,8 @@ DeviceAccess::DeviceAccess() {}
 DeviceAccess::~DeviceAccess() {}
 DeviceClosed::DeviceClosed() {}
 void DeviceClosed::open() {}
+bool in_device_memory(const void*, size_t) { return true; }
+bool in_host_memory(const void*) { return false; }
 #else
 DeviceAccess::DeviceAccess() {
   Pool& p = pool();
@@ -92,6 +94,26 @@ void DeviceClosed::open() {
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   protect(p, PROT_READ | PROT_WRITE);
+}
+
+bool in_device_memory(const void* address, size_t bytes) {
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  const char* at = static_cast<const char*>(address);
+  if (!p.base || at < p.base || at >= p.base + kRegion) return false;
+  const size_t begin = size_t(at - p.base);
+  const auto after = p.taken.upper_bound(begin);
+  if (after == p.taken.begin()) return false;
+  const auto& [first, size] = *std::prev(after);
+  return begin + bytes <= first + size;
+}
+
+bool in_host_memory(const void* address) {
+  const Pool& p = pool();
+  const char* at = static_cast<const char*>(address);
+  if (p.base && at >= p.base && at < p.base + kRegion) return false;
+  unsigned char present = 0;
+  return mincore(reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(address) / kPage * kPage), 1, &present) == 0;
 }
 #endif
 

@@ -3,6 +3,7 @@
 // dereferences a device pointer crashes as with a GPU. Under the address sanitizer each allocation is an ordinary one,
 // always open, and its bounds are checked.
 #pragma once
+#include <cstddef>
 
 namespace vpref::fiber {
 
@@ -27,5 +28,11 @@ class DeviceClosed {
  private:
   bool closed_ = true;
 };
+
+// Whether one allocation holds all these bytes. Always true under the address sanitizer.
+bool in_device_memory(const void* p, size_t bytes);
+
+// Whether p is an address of this process outside device memory. Always false under the address sanitizer.
+bool in_host_memory(const void* p);
 
 }  // namespace vpref::fiber

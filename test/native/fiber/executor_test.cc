@@ -290,6 +290,38 @@ TEST(PlantedFault, ADependentLaunchThatTouchesMemoryBeforeItWaitsDies) {
   launch(early_read_kernel<63>, 2, 64, 64, nullptr, out.data());
   EXPECT_EQ(out.read()[1], 1);
 }
+
+struct Operands {
+  bool wide;
+  int* out;
+};
+__global__ void operands_kernel(Operands o) { o.out[0] += 1; }
+
+TEST(PlantedFault, HostAddressesInArgumentsAreErrors) {
+  DeviceArray<int> out({1});
+  launch(operands_kernel, 1, 1, 0, nullptr, Operands{true, out.data()});
+  EXPECT_EQ(out.read()[0], 2);
+  int host = 1;
+  const std::string stack = error_of([&] { launch(operands_kernel, 1, 1, 0, nullptr, Operands{true, &host}); });
+  EXPECT_NE(stack.find("of host memory"), std::string::npos) << stack;
+  const std::vector<int> values(4);
+  const std::string heap = error_of([&] { launch(index_kernel, 1, 1, 0, nullptr, const_cast<int*>(values.data())); });
+  EXPECT_NE(heap.find("of host memory"), std::string::npos) << heap;
+}
+
+TEST(PlantedFault, CopiesWhoseDeviceSideIsElsewhereAreErrors) {
+  DeviceArray<int> out({1, 2, 3, 4});
+  std::vector<int> host(4);
+  const auto refused = [](void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+    return error_of([&] { VPREF_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind)); });
+  };
+  EXPECT_EQ(refused(out.data() + 2, out.data(), 8, cudaMemcpyDeviceToDevice), "");
+  EXPECT_EQ(out.read(), (std::vector<int>{1, 2, 1, 2}));
+  for (const std::string& text : {refused(out.data(), host.data(), 8, cudaMemcpyDeviceToDevice),
+                                  refused(host.data(), host.data(), 8, cudaMemcpyHostToDevice),
+                                  refused(out.data(), host.data(), size_t(1) << 20, cudaMemcpyHostToDevice)})
+    EXPECT_NE(text.find("not inside one allocation"), std::string::npos) << text;
+}
 #endif
 
 // --- matrix instructions

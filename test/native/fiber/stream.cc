@@ -82,6 +82,18 @@ bool is_pinned(const void* p) {
   return after != q.pinned.begin() && at < std::prev(after)->first + std::prev(after)->second;
 }
 
+// Throws Error{"device"} for a copy that a GPU refuses, or makes in no fixed order.
+void check_copy(const void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice,
+             from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  if (bytes == 0) return;
+  check((!to_device || in_device_memory(to, bytes)) && (!from_device || in_device_memory(from, bytes)), "device",
+        "fiber: a copy whose device side is not inside one allocation");
+  const uintptr_t a = reinterpret_cast<uintptr_t>(to), b = reinterpret_cast<uintptr_t>(from);
+  check(!to_device || !from_device || a + bytes <= b || b + bytes <= a, "device",
+        "fiber: a copy on the device that overlaps its source");
+}
+
 void copy(void* to, const void* from, size_t bytes) {
   const DeviceAccess access;
   std::memmove(to, from, bytes);
@@ -118,6 +130,11 @@ bool refused_in_capture() {
 
 void set_compares_graphs(bool on) { queue().compares_graphs = on; }
 bool compares_graphs() { return queue().compares_graphs; }
+
+void expect_device_address(const char* launcher, const void* address) {
+  check(!in_host_memory(address), "device", "fiber: an argument of a kernel holds the address ", address,
+        " of host memory: ", launcher);
+}
 
 std::string kernel_name(const char* launcher, dim3 grid, dim3 block, size_t shared_bytes) {
   return cat("kernel of ", launcher, ", grid ", grid.x, " x ", grid.y, " x ", grid.z, ", block ", block.x, " x ",
@@ -196,8 +213,9 @@ cudaError_t cudaMemset(void* p, int value, size_t bytes) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   if (refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
+  check_copy(to, from, bytes, kind);
   drain();
   copy(to, from, bytes);
   return cudaSuccess;
@@ -205,6 +223,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind)
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (kind != cudaMemcpyDeviceToDevice && refused_in_capture()) return cudaErrorStreamCaptureUnsupported;
+  check_copy(to, from, bytes, kind);
   switch (kind) {
     case cudaMemcpyHostToDevice:
       if (is_pinned(from)) {
@@ -219,12 +238,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
       if (queue().deferred) std::memset(to, 0xff, bytes);  // an early read sees NaN
       enqueue([=] { copy(to, from, bytes); });
       return cudaSuccess;
-    default: {
-      const uintptr_t a = reinterpret_cast<uintptr_t>(to), b = reinterpret_cast<uintptr_t>(from);
-      vpref::check(a + bytes <= b || b + bytes <= a, "device", "fiber: a copy on the device that overlaps its source");
+    default:
       enqueue([=] { copy(to, from, bytes); }, stream, [&] { return identity_of("copy", to, from, bytes); });
       return cudaSuccess;
-    }
   }
 }
 

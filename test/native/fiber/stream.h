@@ -21,17 +21,24 @@ struct Identity {
   std::string what, arguments;
 };
 
+// The bytes of an argument, zeros between its members.
 template <class T>
-void add_argument(std::string& to, const T& value) {
+struct ArgumentBytes {
   static_assert(std::is_trivially_copyable_v<T>);
-  alignas(T) char copy[sizeof(T)];
-  std::memcpy(copy, &value, sizeof(T));
+  alignas(T) char bytes[sizeof(T)];
+  explicit ArgumentBytes(const T& value) {
+    std::memcpy(bytes, &value, sizeof(T));
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_clear_padding)
-  __builtin_clear_padding(reinterpret_cast<T*>(copy));
+    __builtin_clear_padding(reinterpret_cast<T*>(bytes));
 #endif
 #endif
-  to.append(copy, sizeof(T));
+  }
+};
+
+template <class T>
+void add_argument(std::string& to, const T& value) {
+  to.append(ArgumentBytes<T>(value).bytes, sizeof(T));
 }
 
 template <class... Args>
@@ -39,6 +46,22 @@ Identity identity_of(std::string what, const Args&... args) {
   Identity id{std::move(what), {}};
   (add_argument(id.arguments, args), ...);
   return id;
+}
+
+// Throws Error{"device"} if the address is in host memory.
+void expect_device_address(const char* launcher, const void* address);
+
+// The same for every word of an argument that could be an address: on a GPU a kernel that used it would fault.
+template <class T>
+void expect_device_addresses(const char* launcher, const T& value) {
+  if constexpr (alignof(T) >= alignof(void*)) {
+    const ArgumentBytes<T> copy(value);
+    for (size_t at = 0; at + sizeof(void*) <= sizeof(T); at += sizeof(void*)) {
+      uintptr_t word;
+      std::memcpy(&word, copy.bytes + at, sizeof word);
+      if (word >> 32 != 0 && word >> 47 == 0) expect_device_address(launcher, reinterpret_cast<const void*>(word));
+    }
+  }
 }
 
 std::string kernel_name(const char* launcher, dim3 grid, dim3 block, size_t shared_bytes);
