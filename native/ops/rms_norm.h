@@ -8,8 +8,7 @@ namespace vpref {
 
 // y = x * rstd * weight, rstd = 1 / sqrt(mean(x^2) + eps).
 //   x, y: [T,D] f32 or bf16; weight: [D] any float dtype; rstd: [T] f32 or null (needed by the backward).
-//   Or per head: x, y: [T,H,D], each head normalised alone with the one weight [D]; rstd: [H,T]. One launch per head. y
-//     may be x.
+//   Or per head: x, y: [T,H,D], each head normalised alone with the one weight [D]; rstd: [H,T]. y may be x.
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& weight, float eps, const Tensor& y, const Tensor* rstd);
 VPREF_KERNELS(void, rms_norm, Context&, const Tensor&, const Tensor&, float, const Tensor&, const Tensor*)
 

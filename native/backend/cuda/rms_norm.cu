@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block per row. Each thread keeps its first groups of the row in registers; only rows beyond kRowKept columns are
-// read twice.
+// One block per row (or head of a row). Each thread keeps its first groups of the row in registers; only rows beyond
+// kRowKept columns are read twice.
 #include "ops/rms_norm.h"
 
 #include "backend/cuda/groups.cuh"
@@ -30,8 +30,8 @@ __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const NormArgs<X
   grid_dependency_synchronize();
   const int64_t d = a.d;
   const bool wide = a.wide;
-  const X *row = a.x + blockIdx.x * a.x_stride, *addend = a.delta ? a.delta + blockIdx.x * a.delta_stride : nullptr;
-  X *total = a.sum + blockIdx.x * a.sum_stride, *out = a.y + blockIdx.x * a.y_stride;
+  const X *row = a.x + row_begin(a.x_stride, d), *addend = a.delta ? a.delta + row_begin(a.delta_stride, d) : nullptr;
+  X *total = a.sum + row_begin(a.sum_stride, d), *out = a.y + row_begin(a.y_stride, d);
   const auto load = [&](int64_t col, float (&v)[kGroup]) {
     load_group(row + col, d - col, wide, v);
     if (!addend) return;
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kNormThreads) rms_norm_kernel(const NormArgs<X
     for (int i = 0; i < kGroup; ++i) squares += v[i] * v[i];
   });
   const float scale = rsqrtf(block_sum(squares, shared) / float(d) + a.eps);
-  if (a.rstd && threadIdx.x == 0) a.rstd[blockIdx.x] = scale;
+  if (a.rstd && threadIdx.x == 0) a.rstd[row_index()] = scale;
   const auto load_again = [&](int64_t col, float (&v)[kGroup]) {
     load_group(addend ? total + col : row + col, d - col, wide, v);
   };
@@ -67,9 +67,9 @@ __global__ void __launch_bounds__(kNormBackwardThreads, 1) rms_norm_backward_ker
   __shared__ float shared[32];
   const int64_t d = a.d;
   const bool wide = a.wide;
-  const X *gradient = a.dy + blockIdx.x * a.dy_stride, *row = a.x + blockIdx.x * a.x_stride;
-  X* out = a.dx + blockIdx.x * a.dx_stride;
-  const float r = a.statistics[blockIdx.x];
+  const X *gradient = a.dy + row_begin(a.dy_stride, d), *row = a.x + row_begin(a.x_stride, d);
+  X* out = a.dx + row_begin(a.dx_stride, d);
+  const float r = a.statistics[row_index()];
   // g: weight dy; v: x.
   const auto load = [&](int64_t col, GradientGroup& x) {
     float w[kGroup];
@@ -98,10 +98,11 @@ __global__ void __launch_bounds__(kNormBackwardThreads, 1) rms_norm_backward_ker
 template <class X>
 struct WeightGradient {
   const X *dy, *x;
-  const float* rstd;
-  int64_t dy_stride, x_stride;
+  const float* rstd;  // [H,T]
+  int64_t dy_stride, x_stride, tokens, d;
   __device__ float operator()(int64_t row, int64_t c) const {
-    return load_f32(dy + row * dy_stride + c) * load_f32(x + row * x_stride + c) * rstd[row];
+    const int64_t head = row / tokens, token = row - head * tokens, col = head * d + c;
+    return load_f32(dy + token * dy_stride + col) * load_f32(x + token * x_stride + col) * rstd[row];
   }
 };
 
@@ -120,10 +121,10 @@ void norm_rows(const char* op, Context& ctx, const ResidualAdd& residual, const 
       using W = std::remove_pointer_t<decltype(wt)>;
       const bool wide = all_wide_rows(x, weight, y) && (!delta || all_wide_rows(delta, sum));
       const NormArgs<X, W> args{
-          x.as<X>(), delta.as<X>(), weight.as<W>(),  sum.as<X>(),   y.as<X>(),   rstd ? rstd->as<float>() : nullptr,
-          x.dim(1),  x.stride[0],   delta.stride[0], sum.stride[0], y.stride[0], eps,
+          x.as<X>(),     delta.as<X>(), weight.as<W>(),  sum.as<X>(),   y.as<X>(),   rstd ? rstd->as<float>() : nullptr,
+          weight.dim(0), x.stride[0],   delta.stride[0], sum.stride[0], y.stride[0], eps,
           wide};
-      launch_dependent(rms_norm_kernel<X, W>, unsigned(x.dim(0)), threads_for_row(x.dim(1), kNormThreads), 0,
+      launch_dependent(rms_norm_kernel<X, W>, grid_of_rows(x), threads_for_row(weight.dim(0), kNormThreads), 0,
                        stream_of(ctx), args);
     });
   });
@@ -143,19 +144,20 @@ void add_rms_norm(Context& ctx, const ResidualAdd& residual, const Tensor& weigh
 void rms_norm_backward(Context& ctx, const Tensor& dy, const RmsNormForward& forward, const Tensor& dx, bool accumulate,
                        const Tensor* dweight) {
   const Tensor &x = forward.x, &weight = forward.weight, &rstd = forward.rstd;
-  const int64_t rows = x.dim(0), d = x.dim(1);
+  const dim3 grid = grid_of_rows(x);
+  const int64_t tokens = x.dim(0), d = weight.dim(0);
   check(dy.dtype == x.dtype && dx.dtype == x.dtype, "dtype",
         "[rms_norm_backward] device cuda: expected every row operand as ", dtype_name(x.dtype));
   with_activation_type("rms_norm_backward", x.dtype, [&](auto* xt) {
     using X = std::remove_pointer_t<decltype(xt)>;
     // Before dx, which may be the memory of dy or x.
     if (dweight)
-      column_sums(ctx, rows, d, dweight->as<float>(), 1.0f,
-                  WeightGradient<X>{dy.as<X>(), x.as<X>(), rstd.as<float>(), dy.stride[0], x.stride[0]});
+      column_sums(ctx, tokens * grid.y, d, dweight->as<float>(), 1.0f,
+                  WeightGradient<X>{dy.as<X>(), x.as<X>(), rstd.as<float>(), dy.stride[0], x.stride[0], tokens, d});
     with_float_type("rms_norm_backward", weight.dtype, [&](auto* wt) {
       using W = std::remove_pointer_t<decltype(wt)>;
-      launch(rms_norm_backward_kernel<X, W>, unsigned(rows), threads_for_row(d, kNormBackwardThreads), 0,
-             stream_of(ctx), norm_backward_args<X, W>(dy, x, weight, rstd, dx, accumulate));
+      launch(rms_norm_backward_kernel<X, W>, grid, threads_for_row(d, kNormBackwardThreads), 0, stream_of(ctx),
+             norm_backward_args<X, W>(dy, x, weight, rstd, dx, accumulate));
     });
   });
 }

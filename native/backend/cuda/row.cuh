@@ -16,6 +16,12 @@ constexpr int kNormThreads = 1024, kNormBackwardThreads = 512;
 __device__ inline int64_t row_step() { return int64_t(blockDim.x) * kGroup; }
 __device__ inline int64_t row_column(int k) { return k * row_step() + int64_t(threadIdx.x) * kGroup; }
 
+// The row of a block: token blockIdx.x of [T,D], or its head blockIdx.y of [T,H,D]. Its first element, and its place in
+// the statistics [T] or [H,T].
+__device__ inline int64_t row_begin(int64_t stride, int64_t d) { return blockIdx.x * stride + blockIdx.y * d; }
+__device__ inline int64_t row_index() { return int64_t(blockIdx.y) * gridDim.x + blockIdx.x; }
+inline dim3 grid_of_rows(const Tensor& x) { return dim3(unsigned(x.dim(0)), x.rank == 3 ? unsigned(x.dim(1)) : 1); }
+
 // Arguments of a norm's backward. statistics: rstd, or (mean, rstd), per row.
 template <class X, class W>
 struct NormBackwardArgs {
@@ -30,9 +36,17 @@ struct NormBackwardArgs {
 template <class X, class W>
 NormBackwardArgs<X, W> norm_backward_args(const Tensor& dy, const Tensor& x, const Tensor& weight,
                                           const Tensor& statistics, const Tensor& dx, bool accumulate) {
-  return {
-      dy.as<X>(),  x.as<X>(),    weight.as<W>(), statistics.as<float>(),          dx.as<X>(), x.dim(1), dy.stride[0],
-      x.stride[0], dx.stride[0], accumulate,     all_wide_rows(dy, x, weight, dx)};
+  return {dy.as<X>(),
+          x.as<X>(),
+          weight.as<W>(),
+          statistics.as<float>(),
+          dx.as<X>(),
+          weight.dim(0),
+          dy.stride[0],
+          x.stride[0],
+          dx.stride[0],
+          accumulate,
+          all_wide_rows(dy, x, weight, dx)};
 }
 
 // This thread's groups of a row of d columns, read by load(column, group). The first kKeptGroups stay in registers; the

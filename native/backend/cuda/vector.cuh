@@ -49,10 +49,11 @@ void with_float_type(const char* op, DType dtype, Body body) {
 
 constexpr int kGroup = 8;  // 16 bytes of bf16 or f16, 32 of f32
 
-// Whether every row of t is aligned to 16 bytes, so that whole groups can be moved at a time.
+// Whether every row of t (of its last dimension) is aligned to 16 bytes, so that whole groups can be moved at a time.
 inline bool wide_rows(const Tensor& t) {
-  const int64_t step = t.rank > 1 ? t.stride[0] * int64_t(dtype_size(t.dtype)) : 0;
-  return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && step % 16 == 0;
+  bool aligned = reinterpret_cast<uintptr_t>(t.data) % 16 == 0;
+  for (int i = 0; i + 1 < t.rank; ++i) aligned = aligned && t.stride[i] * int64_t(dtype_size(t.dtype)) % 16 == 0;
+  return aligned;
 }
 template <class... Tensors>
 bool all_wide_rows(const Tensors&... t) {

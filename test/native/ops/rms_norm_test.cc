@@ -46,21 +46,36 @@ TEST_P(RmsNormTest, ForwardAndFusedAdditionEqualTheReference) {
 
 // A head is normalised as a row is: [T,H,D] equals the rows of the dense [T*H,D].
 TEST_P(RmsNormTest, HeadsEqualSeparateRows) {
-  const int64_t t = 5, heads = 3, d = 16;
-  Operand x = operand({t, heads * d}, normal(t * heads * d), 2), w = operand({d}, normal(d)),
-          y = operand({t, heads * d}, Values(size_t(t * heads * d)), 1);
-  Operand rstd = operand(DType::f32, {heads, t}, Values(size_t(heads * t)));
-  rms_norm(ctx, x.view().heads(heads), w.view(), kEps, y.view().heads(heads), &rstd.view());
-  expect_close("y", y, reference::rms_norm(x.values(), w.values(), t * heads, d, double(kEps)));
+  for (const auto& [t, heads, d, gap] :
+       {std::tuple<int64_t, int64_t, int64_t, int64_t>{5, 3, 16, 2}, {1, 40, 128, 0}, {33, 2, 7, 1}, {12, 5, 24, 8}}) {
+    Operand x = operand({t, heads * d}, normal(t * heads * d), gap), w = operand({d}, normal(d)),
+            y = operand({t, heads * d}, Values(size_t(t * heads * d)), gap);
+    Operand rstd = operand(DType::f32, {heads, t}, Values(size_t(heads * t), NAN));
+    rms_norm(ctx, x.view().heads(heads), w.view(), kEps, y.view().heads(heads), &rstd.view());
+    expect_close("y", y, reference::rms_norm(x.values(), w.values(), t * heads, d, double(kEps)));
+    for (int64_t h = 0; h < heads; ++h) {
+      Operand alone = operand({t, d}, Values(size_t(t * d))), scale = operand(DType::f32, {t}, Values(size_t(t)));
+      rms_norm(ctx, x.view().cols(h * d, d), w.view(), kEps, alone.view(), &scale.view());
+      const Values of_head = alone.read(), of_all = y.read(), scales = rstd.read();
+      for (int64_t i = 0; i < t; ++i)
+        for (int64_t j = 0; j < d; ++j)
+          ASSERT_EQ(of_all[size_t((i * heads + h) * d + j)], of_head[size_t(i * d + j)]) << i << ", " << h << ", " << j;
+      EXPECT_EQ(Values(scales.begin() + h * t, scales.begin() + (h + 1) * t), scale.read());
+    }
 
-  Operand dy = operand({t, heads * d}, normal(t * heads * d), 1), dw = operand(DType::f32, {d}, normal(d));
-  reference::NormGradients g =
-      reference::rms_norm_backward(dy.values(), x.values(), w.values(), t * heads, d, double(kEps));
-  for (size_t i = 0; i < g.dweight.size(); ++i) g.dweight[i] += dw.values()[i];
-  rms_norm_backward(ctx, dy.view().heads(heads), {x.view().heads(heads), w.view(), rstd.view()}, dy.view().heads(heads),
-                    /*accumulate=*/false, &dw.view());
-  expect_close("dx", dy, g.dx, 4);
-  expect_close("dweight", dw, g.dweight, double(t * heads));
+    Operand dy = operand({t, heads * d}, normal(t * heads * d), gap), dw = operand(DType::f32, {d}, normal(d));
+    reference::NormGradients g =
+        reference::rms_norm_backward(dy.values(), x.values(), w.values(), t * heads, d, double(kEps));
+    for (size_t i = 0; i < g.dweight.size(); ++i) g.dweight[i] += dw.values()[i];
+    rms_norm_backward(ctx, dy.view().heads(heads), {x.view().heads(heads), w.view(), rstd.view()},
+                      dy.view().heads(heads), /*accumulate=*/false, &dw.view());
+    expect_close("dx", dy, g.dx, 4);
+    expect_close("dweight", dw, g.dweight, double(t * heads));
+
+    const Values normed = y.read();
+    rms_norm(ctx, x.view().heads(heads), w.view(), kEps, x.view().heads(heads), nullptr);
+    EXPECT_EQ(x.read(), normed) << "in place";
+  }
 }
 
 TEST_P(RmsNormTest, BackwardEqualsTheReference) {
