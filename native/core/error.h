@@ -8,7 +8,7 @@
 namespace vpref {
 
 // code: one of "shape", "dtype", "device", "config", "checkpoint", "memory", "io", "cancelled", "internal",
-// "nonfinite", "request", "busy", "closed", "dist", "peer".
+// "nonfinite", "request", "busy", "closed", "dist", "peer", "model" (of Engine: no request can be computed).
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}

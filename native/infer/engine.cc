@@ -204,7 +204,7 @@ void Engine::State::loop() {
     if (error && workers) {
       workers->generator.fail_all(*error);
     } else if (error) {
-      end(inbox.take_all(), *error);  // the model could not be prepared: no waiting request will ever run
+      end(inbox.take_all(), Error("model", error->what()));  // it could not be prepared: no request will ever run
     }
     if (computes && !inbox.is_closed()) inbox.pause_if_due(num_ended);
   }

@@ -104,7 +104,7 @@ void Model::pack(Context& ctx, Linear& linear, const Placed& placed) {
   const auto named = std::find_if(stored_names_.begin(), stored_names_.end(),
                                   [&](const StoredName& s) { return s.place == placed.slot; });
   // An adapter may have replaced the matrix.
-  const bool cached = pack_cache_ && named->stored.data == stored.data;
+  const bool in_file = named->stored.data == stored.data, cached = pack_cache_ && in_file;
   if (cached) linear.packed = pack_cache_->find(named->name, rows, cols);
   if (linear.packed) {
     const PackedWeight found = linear.packed;
@@ -113,7 +113,9 @@ void Model::pack(Context& ctx, Linear& linear, const Placed& placed) {
     return;
   }
   Buffer memory(Device::cpu, bytes, /*zero=*/cached);
-  linear.packed = pack_matrix(stored, packing_, memory.data(), ctx.num_threads, named->name);
+  const std::string& path = std::next(shards_.begin(), ptrdiff_t(named->shard))->path();
+  linear.packed = pack_matrix(stored, packing_, memory.data(), ctx.num_threads,
+                              in_file ? cat(path, ": ", named->name) : named->name);
   if (placed.file) placed.file->drop(stored.data, stored.bytes());
   if (!cached) return place_packed(ctx, linear.packed, std::move(memory));
   pack_cache_->add(named->name, linear.packed, memory);

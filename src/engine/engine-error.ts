@@ -7,6 +7,13 @@ export class EngineError extends RunError {
   override name = 'EngineError';
 }
 
+const LOST: ReadonlySet<string> = new Set(['device', 'closed', 'model']);
+
+/** Whether every further request would fail too: the run stops, whatever --on-error says. */
+export function isEngineLost({ code }: { code: string }): boolean {
+  return LOST.has(code);
+}
+
 /** Runs a call into the addon; its error becomes an EngineError. */
 export async function fromEngine<T>(call: () => T | Promise<T>): Promise<T> {
   try {

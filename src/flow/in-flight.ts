@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Passes many rows concurrently to an engine that batches them: results in input order, bounded memory.
 import { setMaxListeners } from 'node:events';
+import { isEngineLost } from '../engine/engine-error.ts';
 import type { PolicyEngine } from '../engine/requests.ts';
 import { placed } from '../records/error.ts';
 import type { VprefRecord } from '../records/record.ts';
@@ -16,9 +17,6 @@ const ROWS_AHEAD = 16;
 
 /** After a stop signal, rows in flight may still finish within this time. */
 const GRACE_MS = 5000;
-
-/** Failures that every further row would meet: the run stops. */
-const FATAL: ReadonlySet<string> = new Set(['device', 'closed']);
 
 /**
  * A record's work in two parts: it loads its inputs, then the returned function makes the requests, in deterministic order, and
@@ -63,7 +61,7 @@ async function settleRow(row: Row, work: RowWork, signal: AbortSignal, place?: W
     return { row, records: await made() };
   } catch (cause) {
     const error = rowError(placed(row, cause));
-    if (FATAL.has(error.code)) throw cause;
+    if (isEngineLost(error)) throw cause;
     return { row, records: [], error };
   } finally {
     place?.leave();

@@ -2,7 +2,17 @@
 // --quantize through the real binary: what is recorded, what is refused, and that training on a packed base starts at its own reference.
 // Covers src/stages/train/reference.ts src/cli/model-flags.ts
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { demoModel, demoPairs, readRows, toNdjson } from '../support/demo-pairs.ts';
@@ -101,6 +111,30 @@ test('packed weights are stored in --quantize-cache, and a second start reads th
   const noFolder = await sample('--quantize', 'nf4', '--quantize-cache', join(cache, file!));
   assert.equal(noFolder.code, 1, noFolder.stderr);
   assert.match(noFolder.stderr, /--quantize-cache .*EEXIST/);
+});
+
+test('a base that cannot be packed stops the run, whatever --on-error says', { skip }, async () => {
+  const model = path('not-finite');
+  cpSync('fixtures/tiny-text', model, { recursive: true });
+  const weights = join(model, 'model.safetensors');
+  const bytes = readFileSync(weights);
+  const begin = 8 + Number(bytes.readBigUInt64LE(0));
+  const { 'model.layers.0.mlp.up_proj.weight': tensor } = JSON.parse(bytes.toString('utf8', 8, begin));
+  bytes.writeUInt32LE(0x7fc00000, begin + tensor.data_offsets[0]);
+  writeFileSync(weights, bytes);
+  const input = ['a', 'b', 'c'].map((id) => `${JSON.stringify({ id, prompt: 'What is it?' })}\n`).join('');
+  for (const onError of ['fail', 'skip', 'keep']) {
+    const out = path(`${onError}.ndjson`);
+    const flags = ['--max-new-tokens', '2', '--quantize', 'nf4', '--on-error', onError];
+    const { code, stderr } = await runCli(['sample', '--model', model, ...flags, '-o', out], { input });
+    assert.equal(code, 1, stderr);
+    assert.match(
+      stderr,
+      /^vpref sample: \S*not-finite\S*: model\.layers\.0\.mlp\.up_proj\.weight: expected finite values/m,
+    );
+    assert.equal(stderr.match(/expected finite values/g)?.length, 1, stderr);
+    assert.ok(!existsSync(out) || readFileSync(out, 'utf8') === '', onError);
+  }
 });
 
 test('--resume on another form is refused before the reference is computed, and keeps that of the run', {

@@ -125,10 +125,7 @@ TEST_P(PackedTraining, GradientsEqualFiniteDifferences) {
   }
 }
 
-TEST_P(PackedTraining, PackedWeightsAreNotTrained) {
-  Context ctx(Device::cpu, 1);
-  Model model(golden::fixture("tiny-text"), Device::cpu, DType::f32);
-  model.pack_base(GetParam());
+void expect_not_trained(Context& ctx, Model& model) {
   TrainerOptions options = dpo();
   options.trainable.lora_r = 0;
   options.trainable.language_model = true;
@@ -140,6 +137,13 @@ TEST_P(PackedTraining, PackedWeightsAreNotTrained) {
   }
 }
 
+TEST_P(PackedTraining, PackedWeightsAreNotTrained) {
+  Context ctx(Device::cpu, 1);
+  Model model(golden::fixture("tiny-text"), Device::cpu, DType::f32);
+  model.pack_base(GetParam());
+  expect_not_trained(ctx, model);
+}
+
 // As in a 4-bit checkpoint whose skip list leaves out the decoder.
 TEST_P(PackedTraining, APackedHeadIsNotTrained) {
   Context ctx(Device::cpu, 1);
@@ -149,15 +153,7 @@ TEST_P(PackedTraining, APackedHeadIsNotTrained) {
   const Buffer memory(Device::cpu, packed_bytes(GetParam(), head.outputs(), head.inputs()));
   head.packed = pack_matrix(head.weight, GetParam(), memory.data(), 1, "head");
   head.weight = Tensor();
-  TrainerOptions options = dpo();
-  options.trainable.lora_r = 0;
-  options.trainable.language_model = true;
-  try {
-    TrainSession(ctx, model, options, "");
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("expected weights that are not packed"), std::string::npos) << e.what();
-  }
+  expect_not_trained(ctx, model);
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, PackedTraining, testing::Values(Packing::nf4, Packing::int8));

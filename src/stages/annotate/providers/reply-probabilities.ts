@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The log-probabilities of a question's allowed replies. All spellings are branches after one prompt, in one request.
+import { isEngineLost } from '../../../engine/engine-error.ts';
 import type { PolicyEngine } from '../../../engine/requests.ts';
 import { type Attempt, failed } from '../../../http/attempt.ts';
 import type { ModelContext, PreparedPrompt } from '../../../model/context.ts';
@@ -9,9 +10,6 @@ import { FieldError, RunError } from '../../../records/error.ts';
 import type { VprefRecord } from '../../../records/record.ts';
 import { ORIGINAL_VIEW, viewInputs } from '../../../records/view.ts';
 import { type AllowedReply, logSumExp } from '../allowed-replies.ts';
-
-/** Errors that stop the run: the engine failed, or the guide does not work with this model. */
-const FATAL: ReadonlySet<string> = new Set(['device', 'closed', 'guide']);
 
 /** The attempt's text is {"yes": -0.1, "no": -2.4}. Throws only errors that every further question would meet; a prompt that is too long fails its row only. */
 export async function askProbabilities(
@@ -31,7 +29,9 @@ export async function askProbabilities(
   } catch (cause) {
     if (signal.aborted) throw signal.reason;
     if (!(cause instanceof Error) || !('code' in cause || cause instanceof FieldError)) throw cause;
-    if (FATAL.has(String((cause as RunError).code))) throw cause;
+    const code = String((cause as RunError).code);
+    // A guide that does not work with this model.
+    if (code === 'guide' || isEngineLost({ code })) throw cause;
     return failed('invalid', cause.message);
   }
 }
