@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the CUDA engine with CMake alone, tests it on the GPU, compares it with transformers + peft, and prints a short table.
-#   bench/gpu.sh [PHASE...]     phases: build ops device sanitizer racecheck rates engine train large qwen nf4 baseline (all by default), and profile
+#   bench/gpu.sh [PHASE...]     phases: build ops device sanitizer racecheck rates engine train large qwen nf4 baseline (all by default), profile and batches
 # For a machine with CMake, nvcc, g++ and Python with torch and transformers (the baseline) but without Node and network. Ends within LIMIT seconds (570):
 # every phase has its own limit, a phase that fails or times out does not stop the others (without a build nothing is left to do), and BASELINE seconds
 # (170) are reserved for the baseline. `profile` needs Nsight Compute and what an earlier call has built.
@@ -99,7 +99,7 @@ if ! [ -x "$build/bench_engine" ] && ! [ -x "$build/ops_bench" ]; then
   echo "nothing was built; log: $log"
   exit 1
 fi
-for of in "engine $shape" "train $shape" "nf4 $shape" "large $larger" "qwen $qwen" "profile 7b-profile"; do
+for of in "engine $shape" "train $shape" "nf4 $shape" "batches $shape" "large $larger" "qwen $qwen" "profile 7b-profile"; do
   name=${of#* }
   if [[ $wanted == *" ${of% *} "* ]] && ! [ -d "$models/$name" ]; then "$build/bench_engine" make "$models/$name" --shape "$name" >>"$log" 2>&1; fi
 done
@@ -135,12 +135,18 @@ on_qwen() {
   local rc=$?
   "$build/bench_train" "$models/$qwen" "$cores" 1 --shape "$qwen" --device cuda && return $rc
 }
+# Other micro-batches than train's eight pairs: 16, and 11 (whose rows fill the GPU's blocks nearly twice).
+on_batches() {
+  "$build/bench_train" "$models/$shape" "$cores" 1 $((16 * 750)) --shape "$shape" --device cuda
+  local rc=$?
+  "$build/bench_train" "$models/$shape" "$cores" 1 $((11 * 750)) --pairs 22 --shape "$shape" --device cuda && return $rc
+}
 on_nf4() {
   "$build/bench_engine" prefill,decode1,decode64 "$models/$shape" "$cores" 1 --shape "$shape" --device cuda --quantize nf4
   local rc=$?
   "$build/bench_train" "$models/$shape" "$cores" 1 --shape "$shape" --device cuda --quantize nf4 --lora-r 64 && return $rc
 }
-export -f on_qwen on_nf4
+export -f on_qwen on_nf4 on_batches
 export shape qwen models
 phase qwen 60 "$qwen" bash -c on_qwen
 phase nf4 60 "$shape on a base packed as nf4" bash -c on_nf4
@@ -154,6 +160,7 @@ if [[ $wanted == *" baseline "* ]]; then
     "$python" bench/gpu_baseline.py "$shape:prefill1,prefill,decode1,decode64,dpo" "$larger:dpo" "$qwen:prefill,decode64,dpo" --seconds $(($(left) - 45 < 190 ? $(left) - 45 : 190))
 fi
 phase profile 150 "kernels of two layers of 7b" "$python" bench/gpu_profile.py "$build" "$models/7b-profile" "$out" --seconds $(($(left) - 10 < 140 ? $(left) - 10 : 140))
+phase batches 60 "DPO with LoRA, $shape, other micro-batches" bash -c on_batches
 
 if [ -n "$python" ]; then "$python" bench/gpu_summary.py "$rows"; else cat "$rows"; fi
 echo "rows: $rows, log: $log, ${SECONDS} s"

@@ -63,7 +63,8 @@ int main(int argc, char** argv) {
     const int64_t rank = std::stoll(bench::flag(args, "--lora-r", std::to_string(shape.lora_r)));
     const int32_t pairs = std::stoi(bench::flag(args, "--pairs", std::to_string(shape.pairs)));
     const std::string quantize = bench::flag(args, "--quantize", "none"),
-                      task = quantize == "none" ? "dpo" : "dpo " + quantize;
+                      task = cat("dpo", quantize == "none" ? "" : " " + quantize,
+                                 args.size() > 3 ? cat(", micro-batches of ", args[3], " rows") : "");
     const std::optional<Packing> packing = parse_packing(quantize);
     check(packing && *packing != Packing::fp4, "request", "--quantize: expected none, nf4 or int8, got ", quantize);
     if (args.empty()) {

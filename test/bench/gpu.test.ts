@@ -149,3 +149,10 @@ test('the profile sums the kernels of a task and measures the slowest in full', 
   assert.match(text, /profile of decode1 .* 3 launches\n {2}attention_tile/);
   assert.ok(readdirSync(join(folder, 'out')).length <= 8, 'as many files as a borrowed machine gives back');
 });
+
+test('other micro-batches are a phase of their own, which only runs when asked for', () => {
+  const { rows, phase } = run(['batches'], {});
+  assert.equal(phase('batches')?.rc, 0);
+  assert.equal(rows.filter((row) => row.task === 'dpo').length, 2);
+  assert.equal(run(['train'], {}).phase('batches'), undefined);
+});
