@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <random>
 
 #include "core/error.h"
@@ -43,6 +45,21 @@ std::string hex(uint64_t n) {
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(n));
   return text;
+}
+
+// Removes what writers of `path` left that were killed. A writer that lives has written within the hour.
+void remove_abandoned(const std::string& path) {
+  namespace fs = std::filesystem;
+  const auto oldest = fs::file_time_type::clock::now() - std::chrono::hours(1);
+  const fs::path folder = fs::path(path).parent_path();
+  std::error_code ignored;  // another process may remove the same file
+  for (fs::directory_iterator at(folder.empty() ? fs::path(".") : folder, ignored), end; at != end;
+       at.increment(ignored)) {
+    const std::string name = at->path().filename().string();
+    if (!name.starts_with(base_name(path) + ".") || !name.ends_with(".partial")) continue;
+    const fs::file_time_type written = fs::last_write_time(at->path(), ignored);
+    if (!ignored && written < oldest) fs::remove(at->path(), ignored);
+  }
 }
 
 // The modification time is included because a fingerprint of samples misses some changed bytes. A copy of the files is
@@ -157,6 +174,7 @@ void PackCache::write() {
   Metadata metadata = {
       {"format", kFormat}, {"form", packing_name(packing_)}, {"origin", origin_}, {"sum", hex(sum)}, {"pad", ""}};
   metadata.back().second.assign((64 - safetensors_header(tensors_, metadata).size() % 64) % 64, ' ');
+  remove_abandoned(path_);
   // A unique name, because another process may write the same file.
   std::random_device random;
   const std::string own = cat(path_, ".", hex(uint64_t(random()) << 32 | random()));

@@ -172,6 +172,18 @@ TEST_F(PackedOnDisk, ADamagedFileIsNotUsed) {
   EXPECT_EQ(load(Packing::nf4).bytes, whole.bytes);
 }
 
+TEST_F(PackedOnDisk, WhatAKilledWriterLeftIsRemoved) {
+  const std::string killed = file + ".0123456789abcdef.partial", alive = file + ".fedcba9876543210.partial",
+                    other = file + "-of-another.partial";
+  for (const std::string& left : {killed, alive, other}) std::ofstream(left) << "half";
+  for (const std::string& left : {killed, other})
+    fs::last_write_time(left, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  load(Packing::nf4);
+  EXPECT_FALSE(fs::exists(killed));
+  EXPECT_TRUE(fs::exists(alive) && fs::exists(other));
+  fs::remove(alive), fs::remove(other);
+}
+
 TEST_F(PackedOnDisk, ConcurrentWritersLeaveOneWholeFile) {
   std::vector<std::thread> writers;
   std::vector<std::string> bytes(4);
