@@ -82,6 +82,7 @@ Napi::Value merge_model(const Napi::CallbackInfo& info) {
           Napi::Object to = Napi::Object::New(env);
           to.Set("numMerged", double(result->num_merged));
           to.Set("numUnpacked", double(result->num_unpacked));
+          to.Set("hasDelta", result->has_delta);
           to.Set("relativeError", result->relative_error);
           to.Set("packingChange", result->packing_change);
           to.Set("packingChangeOfDelta", result->packing_change_of_delta);

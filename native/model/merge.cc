@@ -171,8 +171,10 @@ MergeResult write_merged(Context& ctx, Model& model, const MergeTarget& target) 
     write_safetensors(target.dir + "/" + paths[shard].substr(paths[shard].rfind('/') + 1), named, {{"format", "pt"}});
   }
   if (packing.norm > 0) result.packing_change = std::sqrt(packing.difference / packing.norm);
-  if (delta_squares > 0) result.packing_change_of_delta = std::sqrt(packing.difference / delta_squares);
-  result.relative_error = delta_squares > 0 ? std::sqrt(error_squares / delta_squares) : 0;
+  result.has_delta = delta_squares > 0;
+  if (!result.has_delta) return result;
+  result.packing_change_of_delta = std::sqrt(packing.difference / delta_squares);
+  result.relative_error = std::sqrt(error_squares / delta_squares);
   return result;
 }
 

@@ -18,6 +18,7 @@ struct MergeResult {
   int64_t num_merged = 0;    // linear layers that had an adapter
   int64_t num_unpacked = 0;  // matrices that the files hold packed, written unpacked
   bool untied = false;       // the head has its own delta, so the files store it beside the embedding
+  bool has_delta = false;    // the delta of the linears is not zero
   // Change of the merged linears' weights by packing as MergeTarget::trained_on, as shares of the norms of weight and
   // delta; without linears that the files hold packed.
   double packing_change = 0, packing_change_of_delta = 0;

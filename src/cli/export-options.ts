@@ -123,13 +123,11 @@ async function* merge(run: ExportRun): AsyncGenerator<object> {
     rmSync(partial, { recursive: true, force: true });
     throw cause;
   });
-  const { numMerged, relativeError, numUnpacked } = merged;
+  const { numMerged, numUnpacked } = merged;
   await policy.close();
   renameSync(partial, dir);
-  const lost =
-    dtype === 'f32' ? 'exact to f32 rounding' : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
   const written = numUnpacked > 0 ? `; the packed weights of ${model} are written dequantised` : '';
-  run.note(`${count(numMerged, 'linear layer')} merged into ${dir} (${dtype}: ${lost}${written})`);
+  run.note(`${count(numMerged, 'linear layer')} merged into ${dir} (${dtype}: ${lossOf(merged, dtype)}${written})`);
   if (form !== 'none' && storedForm === 'none') run.note(mergedOnto(form, onto, merged));
   yield* [];
 }
@@ -144,10 +142,20 @@ function oneForm(adapters: readonly string[], forms: readonly BaseForm[]): BaseF
   return packed[0] ?? 'none';
 }
 
-function mergedOnto(form: BaseForm, onto: 'full' | 'quantised', { packingChange, packingChangeOfDelta }: MergeResult) {
+function lossOf({ numMerged, hasDelta, relativeError }: MergeResult, dtype: 'f32' | 'f16'): string {
+  if (numMerged > 0 && !hasDelta) return 'their delta is zero: the adapter has learned nothing';
+  return dtype === 'f32'
+    ? 'exact to f32 rounding'
+    : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
+}
+
+function mergedOnto(form: BaseForm, onto: 'full' | 'quantised', merged: MergeResult) {
   if (form === 'fp4')
     return 'merged into the full base; by how much it differs from the fp4 checkpoint that the adapter was trained on is not known here';
-  const change = `${(100 * packingChange).toPrecision(2)} % of the norm of the weights, ${packingChangeOfDelta.toPrecision(2)} times that of the delta`;
+  const ofWeights = `${(100 * merged.packingChange).toPrecision(2)} % of the norm of the weights`;
+  const change = merged.hasDelta
+    ? `${ofWeights}, ${merged.packingChangeOfDelta.toPrecision(2)} times that of the delta`
+    : ofWeights;
   return onto === 'full'
     ? `merged into the full base, which differs from the ${form} base that the adapter was trained on by ${change}; --onto quantised merges into that one`
     : `merged into the ${form} base that the adapter was trained on, unpacked, which differs from the full base by ${change}`;

@@ -184,6 +184,8 @@ export interface MergeResult {
   numUnpacked: number;
   /** Whether the files have an untied head. */
   untied: boolean;
+  /** Whether the delta of the linears is not zero; else its shares below are 0. */
+  hasDelta: boolean;
   /** Change of the merged linears' weights by packing as trainedOn, as a share of their norm and of the delta's; only those that the files do not hold packed. */
   packingChange: number;
   packingChangeOfDelta: number;

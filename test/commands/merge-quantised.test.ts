@@ -40,6 +40,24 @@ function expectClose(got: number[], expected: number[], tolerance: number): void
     assert.ok(Math.abs(value - expected[i]!) <= tolerance, `${got} against ${expected}`);
 }
 
+test('an adapter that has learned nothing is called so, not compared with', { skip }, async () => {
+  const file = path('one.ndjson');
+  writeFileSync(file, toNdjson(demoPairs(2)));
+  const adapter = path('nothing');
+  // A warm-up of one step: its learning rate is 0.
+  const flags = ['--lora-r', '4', '--batch-size', '2', '--max-steps', '1', '--warmup-steps', '1', '--quantize', 'nf4'];
+  await run('train', file, '--model', demoModel, ...flags, '-o', adapter);
+  for (const dtype of ['f16', 'f32']) {
+    const out = path(`nothing-${dtype}`);
+    const { stderr } = await run(
+      ...['export', 'merge', '--model', demoModel, '--adapter', adapter, '--dtype', dtype, '-o', out],
+    );
+    assert.match(stderr, new RegExp(`\\(${dtype}: their delta is zero: the adapter has learned nothing\\)`));
+    assert.match(stderr, /by [\d.]+ % of the norm of the weights; --onto quantised merges into that one/);
+    assert.doesNotMatch(stderr, /of the delta|delta's/);
+  }
+});
+
 test('an adapter of a packed base is merged into the full base, or onto what it was trained on', { skip }, async () => {
   const file = path('pairs.ndjson');
   writeFileSync(file, toNdjson(demoPairs(2)));
