@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // export merge of adapters that were trained on packed bases, through the real binary: what it is merged into, and that the merged checkpoint
-// says what base and adapter say. Covers src/cli/export-options.ts src/engine/merge.ts
+// says what base and adapter say. Covers src/cli/export-options.ts src/engine/merge.ts src/stages/train/steps.ts
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -46,7 +46,8 @@ test('an adapter that has learned nothing is called so, not compared with', { sk
   const adapter = path('nothing');
   // A warm-up of one step: its learning rate is 0.
   const flags = ['--lora-r', '4', '--batch-size', '2', '--max-steps', '1', '--warmup-steps', '1', '--quantize', 'nf4'];
-  await run('train', file, '--model', demoModel, ...flags, '-o', adapter);
+  const train = await run('train', file, '--model', demoModel, ...flags, '-o', adapter);
+  assert.match(train.stderr, /the only step is a warm-up step, of learning rate 0: nothing is learned/);
   for (const dtype of ['f16', 'f32']) {
     const out = path(`nothing-${dtype}`);
     const { stderr } = await run(
