@@ -122,8 +122,11 @@ tests() {
   fi
   wait
   # A sanitizer's child may outlive its phase; it would disturb the rates.
-  pgrep -f "$build/(ops|device)_tests" | xargs -r kill -9
+  for pid in $(pgrep -f '(ops|device)_tests'); do
+    if grep -qz "^GPU_RUN=$GPU_RUN\$" "/proc/$pid/environ" 2>/dev/null; then kill -9 "$pid"; fi
+  done
 }
+export GPU_RUN=$$
 tests
 phase rates 70 "ops beside measured product and copy rates" "$build/ops_bench" --device cuda
 phase engine 95 "sampling and scoring, $shape" "$build/bench_engine" prefill1,prefill,decode1,decode64,group64,score "$models/$shape" "$cores" 2 --shape "$shape" --device cuda \
@@ -159,8 +162,8 @@ if [[ $wanted == *" baseline "* ]]; then
   phase baseline 240 "transformers + peft" env PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 PYTHONPATH="$scratch/site${PYTHONPATH:+:$PYTHONPATH}" \
     "$python" bench/gpu_baseline.py "$shape:prefill1,prefill,decode1,decode64,dpo" "$larger:dpo" "$qwen:prefill,decode64,dpo" --seconds $(($(left) - 45 < 190 ? $(left) - 45 : 190))
 fi
-phase profile 150 "kernels of two layers of 7b" "$python" bench/gpu_profile.py "$build" "$models/7b-profile" "$out" --seconds $(($(left) - 10 < 140 ? $(left) - 10 : 140))
 phase batches 60 "DPO with LoRA, $shape, other micro-batches" bash -c on_batches
+phase profile 150 "kernels of two layers of 7b" "$python" bench/gpu_profile.py "$build" "$models/7b-profile" "$out" --seconds $(($(left) - 10 < 140 ? $(left) - 10 : 140))
 
 if [ -n "$python" ]; then "$python" bench/gpu_summary.py "$rows"; else cat "$rows"; fi
 echo "rows: $rows, log: $log, ${SECONDS} s"

@@ -101,7 +101,7 @@ def main():
     sections = [word for section in SECTIONS for word in ("--section", section)]
     for task, names in slowest.items():
         for name in names:
-            text, note = run(task, lambda *_: [*sections, "--kernel-name", name, "--launch-skip", "2", "--launch-count", "1"])
+            text, note = run(task, lambda skip, _: [*sections, "--kernel-name", name, "--launch-skip-before-match", str(skip), "--launch-count", "1"])
             with open(os.path.join(args.out, f"profile-{task}.txt"), "w" if name == names[0] else "a") as file:
                 file.write(f"== {name}\n{text or note}\n")
     sys.exit(1 if failed else 0)

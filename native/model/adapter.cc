@@ -126,13 +126,14 @@ class AdapterLoader {
       model_.untie_head();
       if (head) return model_.point(model_.weights.lm_head.weight, file_.view(saved.key), file_);
     }
-    if (spec.slot) {
-      const bool packed = std::any_of(model_.packed_.begin(), model_.packed_.end(),
-                                      [&](const auto& p) { return &p.linear->weight == spec.slot; });
-      check(!packed, "checkpoint", file_.path(), ": ", saved.key,
-            ": expected no copy of a weight that is packed in the base model");
-      model_.point(*spec.slot, file_.view(saved.key), file_);
-    }
+    // The spec has no slot for a head that config.json ties, though the files or an adapter have untied it.
+    Tensor* const slot = head ? &model_.weights.lm_head.weight : spec.slot;
+    if (!slot) return;
+    const bool packed = std::any_of(model_.packed_.begin(), model_.packed_.end(),
+                                    [&](const auto& p) { return &p.linear->weight == slot; });
+    check(!packed, "checkpoint", file_.path(), ": ", saved.key,
+          ": expected no copy of a weight that is packed in the base model");
+    model_.point(*slot, file_.view(saved.key), file_);
   }
 
   void add_pair(const std::string& path, const Pair& pair) {

@@ -67,8 +67,8 @@ class Model {
   // pages are released. All threads read a matrix that is packed, part by part, so at most one matrix is in memory as
   // stored. On CUDA all weights are in one allocation: matrices in the compute dtype, vectors as stored. While
   // ctx measures, nothing is read or allocated: weights only get shapes, dtypes and addresses. Throws Error{"memory"}
-  // before reading if they do not fit. Any later error is thrown again by every later call: a model that is prepared in
-  // part has other numbers.
+  // before reading if they do not fit. An error is thrown again by every later call: a model that is prepared in part
+  // has other numbers.
   void prepare(Context& ctx);
 
   // A tensor of the checkpoint, and the place from which the model reads it: the current value, which may be trained.
@@ -124,6 +124,7 @@ class Model {
   void tie_or_untie();
   void bind_tensors();
   void bind_packed(const TensorSpec& spec, const std::string& path, StoredIndex& stored, size_t shard);
+  void reserve_weights(const Context& ctx);
   void place_weights(Context& ctx);
   Tensor place(Context& ctx, const Tensor& stored, DType dtype);
   Linear* to_pack(const Placed& placed);

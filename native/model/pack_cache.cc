@@ -55,8 +55,12 @@ void remove_abandoned(const std::string& path) {
   std::error_code ignored;  // another process may remove the same file
   for (fs::directory_iterator at(folder.empty() ? fs::path(".") : folder, ignored), end; at != end;
        at.increment(ignored)) {
-    const std::string name = at->path().filename().string();
-    if (!name.starts_with(base_name(path) + ".") || !name.ends_with(".partial")) continue;
+    std::string name = at->path().filename().string();
+    if (!name.starts_with(base_name(path) + ".")) continue;
+    // PATH.HEX, or PATH.HEX.partial
+    name.erase(0, base_name(path).size() + 1);
+    if (name.ends_with(".partial")) name.resize(name.size() - 8);
+    if (name.size() != 16 || name.find_first_not_of("0123456789abcdef") != std::string::npos) continue;
     const fs::file_time_type written = fs::last_write_time(at->path(), ignored);
     if (!ignored && written < oldest) fs::remove(at->path(), ignored);
   }

@@ -158,7 +158,19 @@ DType Model::placed_dtype(const Placed& placed) const {
 void Model::prepare(Context& ctx) {
   if (prepare_error_) std::rethrow_exception(prepare_error_);
   if (prepared_) return;
-  fold_embedding_adapters(ctx.num_threads);
+  try {
+    fold_embedding_adapters(ctx.num_threads);
+    reserve_weights(ctx);
+    prepared_ = true;
+    place_weights(ctx);
+  } catch (...) {
+    prepare_error_ = std::current_exception();
+    throw;
+  }
+}
+
+// The GPU's memory for all weights, or while ctx measures, its size.
+void Model::reserve_weights(const Context& ctx) {
   if (ctx.measuring()) {
     device_weights_ = Arena::measuring();
   } else if (device_ != Device::cpu) {
@@ -172,13 +184,6 @@ void Model::prepare(Context& ctx) {
     check(bytes <= memory.free, "memory", "the weights need ", gibibytes(bytes), " in ", dtype_name(compute_),
           ", the GPU has ", gibibytes(memory.free), " free of ", gibibytes(memory.total));
     device_weights_ = Arena(device_, bytes);
-  }
-  prepared_ = true;
-  try {
-    place_weights(ctx);
-  } catch (...) {
-    prepare_error_ = std::current_exception();
-    throw;
   }
 }
 

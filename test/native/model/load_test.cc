@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <list>
 #include <sstream>
 
 #include "core/error.h"
@@ -249,6 +250,51 @@ TEST_F(LoadTest, AdapterErrorsNameTheirCause) {
   expect(error("tiny-mha", [&] { fs::remove(dir / "adapter_model.safetensors"); }),
          "adapter_model.safetensors: expected a file");
   expect(error("tiny-mha", [&] { write("adapter_model.safetensors", "x"); }), "at least 8 bytes");
+}
+
+// Head and embedding are tied by config.json; the files may have a head of their own, and an adapter another
+// (modules_to_save).
+TEST_F(LoadTest, AnAdaptersHeadReplacesTheFilesHead) {
+  std::list<Safetensors> shards;
+  NamedTensors base;
+  Tensor embedding;
+  for (const auto& entry : fs::directory_iterator(fixture("tiny-gqa"))) {
+    if (entry.path().extension() != ".safetensors") continue;
+    const Safetensors& shard = shards.emplace_back(entry.path().string());
+    for (const auto& [key, stored] : shard.tensors()) {
+      base.emplace_back(key, shard.view(key));
+      if (key.ends_with("embed_tokens.weight")) embedding = base.back().second;
+    }
+  }
+  const std::string name = "language_model.lm_head.weight";
+  const auto filled = [&](float value) { return std::vector<float>(size_t(embedding.numel()), value); };
+  std::vector<float> of_files = filled(1), of_adapter = filled(2), zeros(64 * 48);
+  const auto head = [&](std::vector<float>& values) {
+    return Tensor(values.data(), DType::f32, {embedding.dim(0), embedding.dim(1)});
+  };
+  for (const bool untied : {false, true}) {
+    copy("tiny-gqa");
+    for (const auto& entry : fs::directory_iterator(fixture("tiny-gqa")))
+      if (entry.path().filename().string().starts_with("model")) fs::remove(dir / entry.path().filename());
+    NamedTensors tensors = base;
+    if (untied) tensors.emplace_back(name, head(of_files));
+    write_safetensors((dir / "model.safetensors").string(), tensors, {});
+    const std::string q = "base_model.model.language_model.model.layers.0.self_attn.q_proj.lora_";
+    const NamedTensors saved = {{q + "A.weight", Tensor(zeros.data(), DType::f32, {2, 48})},
+                                {q + "B.weight", Tensor(zeros.data(), DType::f32, {64, 2})},
+                                {"base_model.model." + name, head(of_adapter)}};
+    fs::create_directories(dir / "adapter");
+    write_safetensors((dir / "adapter/adapter_model.safetensors").string(), saved, {});
+    write(
+        "adapter/adapter_config.json",
+        R"({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]})");
+    Model model(dir.string(), Device::cpu, DType::f32);
+    EXPECT_EQ(model.config.text.tie_word_embeddings, !untied);
+    EXPECT_EQ(model.weights.lm_head.weight.as<float>()[0] == 1, untied);
+    model.add_adapter((dir / "adapter").string());
+    EXPECT_EQ(model.weights.lm_head.weight.as<float>()[0], 2) << untied;
+    EXPECT_FALSE(model.config.text.tie_word_embeddings);
+  }
 }
 
 TEST_F(LoadTest, LinearAndLlama3RopeFollowTransformers) {

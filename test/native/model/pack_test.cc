@@ -173,13 +173,13 @@ TEST_F(PackedOnDisk, ADamagedFileIsNotUsed) {
 }
 
 TEST_F(PackedOnDisk, WhatAKilledWriterLeftIsRemoved) {
-  const std::string killed = file + ".0123456789abcdef.partial", alive = file + ".fedcba9876543210.partial",
-                    other = file + "-of-another.partial";
-  for (const std::string& left : {killed, alive, other}) std::ofstream(left) << "half";
-  for (const std::string& left : {killed, other})
+  const std::string killed = file + ".0123456789abcdef.partial", whole = file + ".0123456789abcdee",
+                    alive = file + ".fedcba9876543210.partial", other = file + ".copy-of-another";
+  for (const std::string& left : {killed, whole, alive, other}) std::ofstream(left) << "half";
+  for (const std::string& left : {killed, whole, other})
     fs::last_write_time(left, fs::file_time_type::clock::now() - std::chrono::hours(2));
   load(Packing::nf4);
-  EXPECT_FALSE(fs::exists(killed));
+  EXPECT_FALSE(fs::exists(killed) || fs::exists(whole));
   EXPECT_TRUE(fs::exists(alive) && fs::exists(other));
   fs::remove(alive), fs::remove(other);
 }
@@ -297,7 +297,7 @@ TEST_F(Bitsandbytes, AdaptersAreMergedIntoTheUnpackedWeights) {
   for (const auto& [name, stored] : file.tensors()) EXPECT_EQ(name.find("quant"), std::string::npos) << name;
 }
 
-// config.json says that the head is tied; the file has its codes.
+// config.json says that the head is tied; the file has its codes. An adapter cannot replace it.
 TEST_F(Bitsandbytes, APackedHeadIsNotTied) {
   const Safetensors file(fixture("tiny-nf4") + "/model.safetensors");
   NamedTensors tensors;
@@ -333,6 +333,15 @@ TEST_F(Bitsandbytes, APackedHeadIsNotTied) {
     unpack_row(w, row, 0, w.num_cols, expected.data());
     EXPECT_EQ(got, expected);
   }
+  std::vector<float> zeros(embedding.numel());
+  const Tensor own(zeros.data(), DType::f32, {embedding.dim(0), embedding.dim(1)});
+  fs::create_directories(dir / "adapter");
+  write_safetensors((dir / "adapter/adapter_model.safetensors").string(), {{"base_model.model." + name, own}}, {});
+  std::ofstream(dir / "adapter/adapter_config.json")
+      << R"({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": [], "modules_to_save": ["lm_head"]})";
+  Model adapted(dir.string(), Device::cpu, DType::f32);
+  expect_part(message_of([&] { adapted.add_adapter((dir / "adapter").string()); }),
+              "lm_head.weight: expected no copy of a weight that is packed");
 }
 
 TEST_F(Bitsandbytes, IsNotPackedAgain) {
