@@ -415,7 +415,7 @@ TEST_F(DeviceRequests, APlanThatDoesNotFitNamesTheFlagToLower) {
     golden::score(engine, {Cases("tiny-mha").score_request(0)});
     FAIL() << "a step of 2^40 rows was taken";
   } catch (const Error& e) {
-    EXPECT_EQ(e.code(), "memory");
+    EXPECT_EQ(e.code(), "model");
     EXPECT_NE(std::string(e.what()).find("--batch-tokens"), std::string::npos) << e.what();
   }
 }
