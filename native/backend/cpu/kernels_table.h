@@ -11,6 +11,7 @@
 #include "backend/cpu/kernels_packed.h"
 #include "backend/cpu/kernels_product.h"
 #include "backend/cpu/kernels_rows.h"
+#include "backend/cpu/kernels_skinny.h"
 #include "backend/cpu/kernels_unpack.h"
 
 namespace vpref::cpu::VPREF_ISA {

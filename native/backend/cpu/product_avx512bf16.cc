@@ -3,6 +3,7 @@
 #define VPREF_ISA avx512bf16
 #include "backend/cpu/kernels_packed.h"
 #include "backend/cpu/kernels_product.h"
+#include "backend/cpu/kernels_skinny.h"
 
 namespace vpref::cpu::avx512bf16 {
 namespace {
