@@ -228,13 +228,10 @@ void Model::untie_head() {
   const auto placed =
       std::find_if(placed_.begin(), placed_.end(), [&](const Placed& p) { return of_embedding(p.slot); });
   if (!prepared_) placed_.push_back({&weights.lm_head.weight, placed->file, /*summed=*/false});
-  const auto head = std::find_if(stored_names_.begin(), stored_names_.end(),
-                                 [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
-  if (head != stored_names_.end()) {
-    head->place = &weights.lm_head.weight;
-    head->linear = &weights.lm_head;
+  // tie_or_untie() has seen to a head in the files.
+  if (std::any_of(stored_names_.begin(), stored_names_.end(),
+                  [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); }))
     return;
-  }
   const StoredName& embedding = *std::find_if(stored_names_.begin(), stored_names_.end(),
                                               [&](const StoredName& s) { return of_embedding(s.place); });
   // Beside the decoder in the spelling that has it below language_model, else at the top.

@@ -129,19 +129,16 @@ void Model::tie_or_untie() {
   const auto head = std::find_if(stored_names_.begin(), stored_names_.end(),
                                  [](const StoredName& s) { return s.name.ends_with("lm_head.weight"); });
   if (head == stored_names_.end()) return;
+  head->place = &weights.lm_head.weight;
+  head->linear = &weights.lm_head;
   const Tensor &copy = head->stored, &embedding = weights.embed_tokens;
-  if (!head->carried && copy.dtype == embedding.dtype && std::memcmp(copy.data, embedding.data, copy.bytes()) == 0) {
-    head->place = &weights.lm_head.weight;
-    head->linear = &weights.lm_head;
+  if (!head->carried && copy.dtype == embedding.dtype && std::memcmp(copy.data, embedding.data, copy.bytes()) == 0)
     return;
-  }
   const auto shard = std::next(shards_.begin(), ptrdiff_t(head->shard));
   if (head->carried) {
     config.text.tie_word_embeddings = false;
     weights.lm_head.weight = Tensor();
     weights.lm_head.packed = std::exchange(head->carried, {});
-    head->place = &weights.lm_head.weight;
-    head->linear = &weights.lm_head;
     packed_.push_back({&weights.lm_head, head->name, &shard->file()});
   } else {
     untie_head();
