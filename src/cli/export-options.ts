@@ -143,7 +143,7 @@ function oneForm(adapters: readonly string[], forms: readonly BaseForm[]): BaseF
 }
 
 function lossOf({ numMerged, hasDelta, relativeError }: MergeResult, dtype: 'f32' | 'f16'): string {
-  if (numMerged > 0 && !hasDelta) return 'their delta is zero: the adapter has learned nothing';
+  if (numMerged > 0 && !hasDelta) return 'their delta is zero';
   return dtype === 'f32'
     ? 'exact to f32 rounding'
     : `rounding loses ${(100 * relativeError).toPrecision(2)} % of the delta`;
