@@ -9,8 +9,8 @@ export class EngineError extends RunError {
 
 const LOST: ReadonlySet<string> = new Set(['device', 'closed', 'model']);
 
-/** Whether every further request would fail too: the run stops, whatever --on-error says. */
-export function isEngineLost({ code }: { code: string }): boolean {
+/** Whether every request after an error of this code would fail too: the run stops, whatever --on-error says. */
+export function isEngineLost(code: string): boolean {
   return LOST.has(code);
 }
 

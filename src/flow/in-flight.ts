@@ -61,7 +61,7 @@ async function settleRow(row: Row, work: RowWork, signal: AbortSignal, place?: W
     return { row, records: await made() };
   } catch (cause) {
     const error = rowError(placed(row, cause));
-    if (isEngineLost(error)) throw cause;
+    if (isEngineLost(error.code)) throw cause;
     return { row, records: [], error };
   } finally {
     place?.leave();

@@ -31,7 +31,7 @@ export async function askProbabilities(
     if (!(cause instanceof Error) || !('code' in cause || cause instanceof FieldError)) throw cause;
     const code = String((cause as RunError).code);
     // A guide that does not work with this model.
-    if (code === 'guide' || isEngineLost({ code })) throw cause;
+    if (code === 'guide' || isEngineLost(code)) throw cause;
     return failed('invalid', cause.message);
   }
 }
