@@ -48,7 +48,7 @@ export async function* afterStep(
   }
   heldOut?.history.stepped(preferenceMetrics(figures, beta)['rewards/accuracies']);
   if (trainer.rank !== 0) return;
-  if (settings.totalSteps === 1 && settings.lr > 0 && result.learningRate === 0)
+  if (settings.totalSteps === 1 && settings.lr !== 0 && result.learningRate === 0)
     options.note('the only step is a warm-up step, of learning rate 0: nothing is learned (--warmup-steps 0)');
   const row = metricRow(run, figures, result, (performance.now() - started) / 1000);
   for (const { name, message } of watch.observe(pairRewards(figures, beta))) warn(name, message);
